@@ -1,0 +1,69 @@
+"""The shipped contracts in titanoboa under London rules, and what is refused there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boa
+import boa.vm.py_evm as boa_evm
+import pytest
+from boa.contracts.abi.abi_contract import ABIContract, ABIContractFactory
+from eth.chains.base import Chain
+from eth.db.atomic import AtomicDB
+from eth.tools.builder import chain as build
+from eth.vm.forks.london import LondonVM
+from eth_abi import decode, encode
+
+from contracts.artifacts import load
+
+ROLES = {"hospital": 1, "auditor": 2, "regulator": 4}
+
+
+def london() -> Any:
+    """titanoboa builds its chain with the newest rules and has no setting for older ones."""
+    rules = build.build(Chain, build.fork_at(LondonVM, 0), build.chain_id(1337), build.name("LondonChain"))
+    return rules.from_genesis(AtomicDB(), boa_evm.GENESIS_PARAMS)
+
+
+@contextmanager
+def refused(contract: ABIContract, reason: str) -> Iterator[None]:
+    """The call in the block is refused with exactly this reason."""
+    with pytest.raises(boa.BoaError):
+        yield
+    output = contract._computation.output
+    assert output[:4].hex() == "08c379a0", "reverted without a reason"
+    assert decode(["string"], output[4:])[0] == reason
+
+
+@dataclass
+class World:
+    """The two contracts and a few callers; sealing accounts are made as needed."""
+
+    consortium: ABIContract
+    journals: ABIContract
+
+    def account(self) -> str:
+        return str(boa.env.generate_address())
+
+    def join(self, *roles: str) -> str:
+        """Join while the consortium is founded; the sealing account. The first to join gets id 1."""
+        account = self.account()
+        self.consortium.join(b"n" * 32, sum(ROLES[role] for role in roles or ("hospital",)), sender=account)
+        return account
+
+    def next_block(self) -> int:
+        boa.env.time_travel(blocks=1)
+        return int(boa.env.evm.patch.block_number)
+
+
+def deploy(name: str, arguments: bytes = b"") -> ABIContract:
+    address, _ = boa.env.deploy_code(bytecode=load(name).bytecode + arguments)
+    return ABIContractFactory(name, list(load(name).abi)).at(address)
+
+
+def new_world() -> World:
+    consortium = deploy("Consortium")
+    return World(consortium, deploy("Journals", encode(["address"], [str(consortium.address)])))
