@@ -60,6 +60,8 @@ class Doctor:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
+    """One finding or disease, as recorded at an encounter; `abated` is None while it lasts."""
+
     concept: Concept
     active: bool
     onset: date
@@ -84,6 +86,8 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
+    """Something done to or for a patient; a vaccination begins and ends at once."""
+
     concept: Concept
     start: datetime
     end: datetime
@@ -103,6 +107,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
+    """One filled-in questionnaire."""
+
     at: datetime
     answers: tuple[tuple[str, str], ...]  # question, answer
 

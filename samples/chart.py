@@ -21,6 +21,7 @@ _DEPOSITS = (Decimal("0.00"), Decimal("10.00"), Decimal("20.50"), Decimal("50.00
 
 
 def visit_rows(site: Site, staff: Staff) -> list[Row]:
+    """The visits, oldest first."""
     return [
         {
             "visit_id": visit.id,
@@ -50,6 +51,7 @@ def bed_of(visit: Visit) -> str | None:
 
 
 def diagnosis_rows(site: Site, staff: Staff) -> list[Row]:
+    """The diagnoses of every visit; the first is the principal one."""
     return [
         {
             "visit_id": visit.id,
@@ -80,6 +82,7 @@ def diagnoses_of(encounter: Encounter) -> list[Condition]:
 
 
 def procedure_rows(site: Site, staff: Staff) -> list[Row]:
+    """What was done at every visit, vaccinations included, in order of time."""
     return [
         {
             "visit_id": visit.id,

@@ -98,6 +98,7 @@ def _versions(visit: Visit, kind: tuple[str, str, str], body: str, structured: J
 
 
 def document_rows(documents: list[Document], staff: Staff, signatures: dict[str, bytes]) -> list[Row]:
+    """The documents as rows, in the same order; a signed one names its signature by digest."""
     return [
         {
             "document_id": document.id,

@@ -90,6 +90,7 @@ RANGES = tuple(_ranges())
 
 
 def range_rows() -> list[Row]:
+    """The reference ranges, the same at every hospital."""
     return [
         {
             "item_code": r.item,
@@ -168,6 +169,7 @@ def _waits(visit: Visit, accession: str, reported: datetime) -> bool:
 
 
 def result_rows(results: list[Result], staff: Staff) -> list[Row]:
+    """The results as rows, in the same order."""
     return [_result_row(result, staff) for result in results]
 
 

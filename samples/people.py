@@ -63,6 +63,7 @@ class Staff:
 
 
 def department_rows() -> list[Row]:
+    """The departments, the same at every hospital."""
     return [
         {"dept_code": code, "name": name, "name_zh": zh, "inpatient": inpatient, "floor": floor}
         for code, name, zh, inpatient, floor in _DEPARTMENTS
@@ -123,7 +124,7 @@ def _added_row(site: Site, number: int, role: str, dept: str, title: str) -> Row
         "role": role,
         "title_zh": title,
         "licence_no": None,
-        "hired_on": (END - timedelta(days=400 + draw(8000, "hired", *about))).date(),
+        "hired_on": (site.visits[0].encounter.start - timedelta(days=30 + draw(3000, "hired", *about))).date(),
         "left_on": None,
     }
 
@@ -150,6 +151,7 @@ def signature_rows(site: Site, staff: Staff, signatures: dict[str, bytes]) -> li
 
 
 def patient_rows(site: Site) -> list[Row]:
+    """The patients under their local numbers, registered when they first came."""
     first = {visit.patient_id: visit.encounter.start for visit in reversed(site.visits)}
     return [_patient_row(site, local_id, person, first[local_id]) for local_id, person in site.patients.items()]
 

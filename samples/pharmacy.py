@@ -99,6 +99,7 @@ def _price(order: Order) -> Decimal:
 
 
 def order_rows(prescriptions: list[Prescription], staff: Staff) -> list[Row]:
+    """The prescriptions as rows, in the same order."""
     return [
         {
             "order_no": p.number,
@@ -128,6 +129,7 @@ def _route(drug: str) -> str:
 
 
 def dispensing_rows(fills: list[Fill], staff: Staff) -> list[Row]:
+    """The fills as rows, in the same order, with the batch they came from."""
     return [_dispensing_row(fill, staff) for fill in fills]
 
 

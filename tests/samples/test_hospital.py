@@ -304,3 +304,24 @@ def test_both_engines_have_the_same_tables_and_columns():
 def test_json_is_readable_as_text(hospital):
     text = one(hospital, "SELECT details FROM quality_event LIMIT 1")
     assert isinstance(json.loads(text), dict)
+
+
+def test_nobody_works_before_being_hired_or_after_leaving():
+    rows = rows_of(2)
+    staff = {row["practitioner_id"]: row for row in rows["practitioner"]}
+    deeds = [(row["attending_id"], row["started_at"]) for row in rows["visit"]]
+    deeds += [(row["reported_by"], row["reported_at"]) for row in rows["lab_result"]]
+    deeds += [(row["author_id"], row["signed_at"]) for row in rows["document"] if row["signed_at"]]
+    deeds += [(row["dispensed_by"], row["dispensed_at"]) for row in rows["dispensing"]]
+    for who, at in deeds:
+        assert staff[who]["hired_on"] <= at.date() <= (staff[who]["left_on"] or END.date())
+
+
+def test_bills_and_drugs_follow_from_the_visit():
+    rows = rows_of(2)
+    orders = {row["order_no"]: row for row in rows["drug_order"]}
+    assert all(row["dispensed_at"] > orders[row["order_no"]]["ordered_at"] for row in rows["dispensing"])
+    procedures = sorted((row["visit_id"], row["code"]) for row in rows["procedure_record"])
+    charged = sorted((row["visit_id"], row["item_code"]) for row in rows["charge"] if row["kind"] == "procedure")
+    assert charged == procedures
+    assert {row["visit_id"] for row in rows["charge"]} == {row["visit_id"] for row in rows["visit"]}
