@@ -1,0 +1,250 @@
+"""Executing transactions under Berlin rules with py-evm, below its block and chain classes.
+
+py-evm's chain classes bind execution to its own consensus: rewards touch the coinbase, the fee recipient is recovered from
+a sealed header. Here the caller says who the sealer is, and nothing is added to what the transactions do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from eth.abc import AtomicWriteBatchAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI
+from eth.db.backends.base import BaseAtomicDB
+from eth.exceptions import Revert, VMError
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.berlin import BerlinVM
+from eth.vm.forks.berlin.state import BerlinState
+from eth.vm.forks.berlin.transactions import BerlinTransactionBuilder
+from eth.vm.interrupt import EVMMissingData
+from eth.vm.spoof import SpoofTransaction
+from eth_typing import Address, BlockNumber, Hash32
+from eth_utils.exceptions import ValidationError
+from trie.hexary import HexaryTrie
+
+from node import strict_rlp
+from node.errors import CallFailed, CallReverted
+from node.store import Store
+from node.transactions import fits
+
+ERROR_SELECTOR = bytes.fromhex("08c379a0")  # Error(string)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a transaction can learn of the block it runs in. Time in UTC seconds; `ancestors` yields the parent's hash first."""
+
+    chain_id: int
+    number: int
+    timestamp: int
+    difficulty: int
+    gas_limit: int
+    sealer: bytes
+    ancestors: Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What executing a block's transactions led to; roots are 32 bytes, `nodes` are the state nodes that are new."""
+
+    transactions: tuple[SignedTransactionAPI, ...]
+    receipts: tuple[ReceiptAPI, ...]
+    refused: tuple[SignedTransactionAPI, ...]
+    state_root: bytes
+    transactions_root: bytes
+    receipts_root: bytes
+    bloom: bytes
+    gas_used: int
+    nodes: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A message to simulate; `to` empty creates a contract. Gas and wei."""
+
+    sender: bytes
+    to: bytes
+    data: bytes
+    value: int
+    gas: int
+
+
+class StateNodes(BaseAtomicDB):
+    """What py-evm reads from a store and writes to memory, from where the caller takes it when a block is sealed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.written: dict[bytes, bytes] = {}
+
+    def __getitem__(self, key: bytes) -> bytes:
+        body = self.written.get(key)
+        if body is None:
+            body = self._store.find_node(key)
+        if body is None:
+            raise KeyError(key)  # py-evm also asks for nodes that it has not written yet
+        return body
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self.written[key] = value
+
+    def __delitem__(self, key: bytes) -> None:
+        raise KeyError(key)  # an archive: nothing that was stored is deleted
+
+    def _exists(self, key: bytes) -> bool:
+        return key in self.written or self._store.find_node(key) is not None
+
+    @contextmanager
+    def atomic_batch(self) -> Iterator[AtomicWriteBatchAPI]:
+        yield self  # type: ignore[misc]  # written in memory: the store's transaction is what is atomic
+
+
+def open_state(nodes: StateNodes, root: bytes, around: Surroundings) -> BerlinState:
+    """Return py-evm's Berlin state at `root`, in the given surroundings."""
+    context = ExecutionContext(
+        coinbase=Address(around.sealer),
+        timestamp=around.timestamp,
+        block_number=BlockNumber(around.number),
+        difficulty=around.difficulty,
+        mix_hash=Hash32(bytes(32)),
+        gas_limit=around.gas_limit,
+        prev_hashes=(Hash32(ancestor) for ancestor in around.ancestors()),
+        chain_id=around.chain_id,
+    )
+    return BerlinState(nodes, context, Hash32(root))
+
+
+def execute(store: Store, root: bytes, around: Surroundings, candidates: Sequence[SignedTransactionAPI]) -> Outcome:
+    """Execute as many of `candidates` as fit, in order, on the state at `root`, and return what that leads to.
+
+    Reverted and failed transactions are part of the block, with status 0. One that no longer is valid is `refused`, as are
+    its sender's later ones; one that does not fit any more is left out, as are its sender's later ones. Nothing is stored.
+    Errors: ChainCorrupt.
+    """
+    nodes = StateNodes(store)
+    included: list[SignedTransactionAPI] = []
+    receipts: list[ReceiptAPI] = []
+    refused: list[SignedTransactionAPI] = []
+    blocked: set[bytes] = set()
+    gas_used = 0
+    with missing_is_damage(store):
+        state = open_state(nodes, root, around)
+        for transaction in candidates:
+            sender = transaction.sender
+            if sender in blocked or gas_used + transaction.gas > around.gas_limit:
+                blocked.add(sender)
+                continue
+            if not fits(transaction, state.get_nonce(sender), state.get_balance(sender)):
+                blocked.add(sender)
+                refused.append(transaction)
+                continue
+            state.lock_changes()
+            before = state.snapshot()
+            try:
+                computation = state.apply_transaction(transaction)
+            except ValidationError:
+                state.revert(before)
+                blocked.add(sender)
+                refused.append(transaction)
+                continue
+            state.commit(before)
+            receipt, gas_used = _receipt(transaction, computation, gas_used)
+            included.append(transaction)
+            receipts.append(receipt)
+        state.persist()
+    bloom = 0
+    for receipt in receipts:
+        bloom |= receipt.bloom
+    return Outcome(
+        tuple(included),
+        tuple(receipts),
+        tuple(refused),
+        state.state_root,
+        ordered_root([transaction.encode() for transaction in included]),
+        ordered_root([receipt.encode() for receipt in receipts]),
+        bloom.to_bytes(256, "big"),
+        gas_used,
+        nodes.written,
+    )
+
+
+def simulate(store: Store, root: bytes, around: Surroundings, call: Call) -> tuple[bytes, int]:
+    """Run `call` on the state at `root` and return its output and the gas it used; nothing is stored.
+
+    Errors: CallReverted with the contract's data; CallFailed for any other failure; ChainCorrupt.
+    """
+    with missing_is_damage(store):
+        state = open_state(StateNodes(store), root, around)
+        sender = Address(call.sender)
+        if call.value > state.get_balance(sender):
+            raise CallFailed("insufficient funds for transfer")
+        unsigned = BerlinTransactionBuilder.create_unsigned_transaction(
+            nonce=state.get_nonce(sender), gas_price=0, gas=call.gas, to=Address(call.to), value=call.value, data=call.data
+        )
+        if call.gas < unsigned.intrinsic_gas:
+            raise CallFailed(f"intrinsic gas too low: have {call.gas}, want {unsigned.intrinsic_gas}")
+        spoofed: SignedTransactionAPI = SpoofTransaction(unsigned, from_=sender)  # type: ignore[assignment]
+        executor = state.get_transaction_executor()
+        try:
+            computation = executor.build_computation(executor.build_evm_message(spoofed), spoofed)
+        except ValidationError as error:
+            raise CallFailed(str(error)) from error
+        executor.finalize_computation(spoofed, computation)
+    if computation.is_error:
+        raise _failure(computation)
+    return bytes(computation.output), BerlinVM.finalize_gas_used(spoofed, computation)
+
+
+def estimate_gas(store: Store, root: bytes, around: Surroundings, call: Call) -> int:
+    """Return a gas limit with which `call` succeeds, within 1.5 % above the least one. Errors: as `simulate`."""
+    _, used = simulate(store, root, around, call)
+    low, high = used - 1, call.gas
+    trial = min(high, used * 64 // 63 + 2_300)  # enough unless refunds or the 63/64 rule take more
+    while low + 1 < high and (high - low) * 1000 > 15 * high:
+        try:
+            simulate(store, root, around, Call(call.sender, call.to, call.data, call.value, trial))
+            high = trial
+        except (CallReverted, CallFailed):
+            low = trial
+        trial = (low + high) // 2
+    return high
+
+
+def ordered_root(values: Sequence[bytes]) -> bytes:
+    """Return the root of the trie that a block keeps of its transactions or receipts, keyed by position.
+
+    Source: Ethereum yellow paper, section 4.3.2.
+    """
+    trie = HexaryTrie({})
+    with trie.squash_changes() as changes:
+        for position, value in enumerate(values):
+            changes[strict_rlp.encode(strict_rlp.from_int(position))] = value
+    return bytes(trie.root_hash)
+
+
+@contextmanager
+def missing_is_damage(store: Store) -> Iterator[None]:
+    """Turn py-evm's errors about absent nodes into ChainCorrupt: an archive misses nothing."""
+    try:
+        yield
+    except EVMMissingData as error:
+        raise store.corrupt("a state node is missing") from error
+
+
+def _receipt(transaction: SignedTransactionAPI, computation: ComputationAPI, before: int) -> tuple[ReceiptAPI, int]:
+    total = before + BerlinVM.finalize_gas_used(transaction, computation)
+    status = b"" if computation.is_error else b"\x01"
+    return transaction.make_receipt(status, total, computation.get_log_entries()), total
+
+
+def _failure(computation: ComputationAPI) -> CallReverted | CallFailed:
+    error: VMError = computation.error
+    if not isinstance(error, Revert):
+        name = type(error).__name__
+        return CallFailed({"OutOfGas": "out of gas"}.get(name, f"the call failed: {name}"))
+    data = bytes(computation.output)
+    reason = ""
+    if data[:4] == ERROR_SELECTOR and len(data) >= 68:
+        text = data[68 : 68 + min(int.from_bytes(data[36:68], "big"), len(data))].decode("utf-8", "replace")
+        reason = ": " + "".join(letter if letter.isprintable() else " " for letter in text)
+    return CallReverted(f"execution reverted{reason}", data)

@@ -1,0 +1,73 @@
+"""A real geth with the same genesis re-executes and accepts an embedded chain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import rlp
+from assembled import BURN, CHAIN_ID, RECURSE, SEALER_KEY, SPREAD, STORE, VANISH, WITNESS, Sender, word
+
+from node.embedded import EmbeddedChain
+
+GETH = shutil.which("geth")
+pytestmark = pytest.mark.skipif(GETH is None, reason="geth is not installed")
+
+
+def geth_block(block) -> bytes:
+    bodies = [rlp.decode(raw) if raw[0] >= 0xC0 else raw for raw in block.transactions]
+    return rlp.encode([rlp.decode(block.header), bodies, []])
+
+
+def test_geth_accepts_every_block_and_reaches_the_same_head(tmp_path, clock):
+    sender, other = Sender(), Sender(key=bytes.fromhex("33" * 32))
+    path = tmp_path / "chain"
+    with EmbeddedChain.create(path, CHAIN_ID, SEALER_KEY, clock, period=2, epoch=4, sleep=clock.sleep) as chain:
+        addresses = {}
+        for name, code in {"store": STORE, "witness": WITNESS, "recurse": RECURSE, "burn": BURN, "vanish": VANISH,
+                           "spread": SPREAD}.items():
+            raw, addresses[name] = sender.deploy(code)
+            chain.submit(raw)
+        chain.seal()
+        listed = [{"address": "0x" + addresses["store"].hex(), "storageKeys": ["0x" + word(1).hex()]}]
+        for raw in (
+            sender.sign(addresses["store"], word(1) + word(7)),
+            sender.sign(addresses["store"]),  # reverts
+            other.sign(addresses["witness"]),
+            other.sign(addresses["burn"], gas=90_000),  # runs out of gas
+            sender.sign(addresses["recurse"], gas=3_000_000),
+            sender.sign(addresses["store"], word(1) + word(0), type=1, accessList=listed),  # clears a slot, with a refund
+            sender.sign(addresses["spread"], word(1 << 200) + word(5)),
+            sender.sign(bytes(19) + b"\x02", b"hash me"),  # a precompile
+            sender.sign(bytes.fromhex("77" * 20)),  # touches an empty account
+            sender.sign(b"", b"\xfe", gas=100_000),  # a creation that fails
+        ):
+            chain.submit(raw)
+        chain.seal()
+        for round_ in range(8):
+            chain.submit(other.sign(addresses["witness"]))
+            chain.submit(sender.sign(addresses["vanish"] if round_ == 3 else addresses["store"], word(round_ % 3) + word(round_)))
+            chain.seal()
+        assert chain.head.number == 10
+        blocks = [chain.store.block(number) for number in range(11)]
+        genesis = chain.genesis
+
+    forks = ("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul", "berlin")
+    (tmp_path / "genesis.json").write_text(json.dumps({
+        "config": {"chainId": CHAIN_ID, **{f"{fork}Block": 0 for fork in forks}, "clique": {"period": 2, "epoch": 4}},
+        "timestamp": hex(genesis.timestamp),
+        "extraData": "0x" + genesis.extra_data.hex(),
+        "gasLimit": hex(genesis.gas_limit),
+        "difficulty": "0x1",
+        "alloc": {},
+    }))
+    (tmp_path / "blocks.rlp").write_bytes(b"".join(geth_block(block) for block in blocks[1:]))
+    geth = [GETH, "--datadir", str(tmp_path / "geth"), "--verbosity", "2"]
+    for arguments in (["init", str(tmp_path / "genesis.json")], ["import", str(tmp_path / "blocks.rlp")]):
+        subprocess.run([*geth, *arguments], check=True, capture_output=True, timeout=60)
+    offline = ["--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0", "--ipcdisable"]
+    script = "eth.getBlock(0).hash + eth.getBlock('latest').hash"
+    shown = subprocess.run([*geth, *offline, "--exec", script, "console"], check=True, capture_output=True, text=True, timeout=60)
+    assert f"0x{blocks[0].hash.hex()}0x{blocks[-1].hash.hex()}" in shown.stdout
