@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress, HexStr
 from eth_utils.address import to_checksum_address
@@ -30,6 +32,7 @@ MEMBER_GAS = 400_000  # join, close_founding, rotate_key
 VOTE_GAS = 8_000_000  # counting visits every voter: enough for the thousandth
 DEPLOY_GAS = 3_000_000
 
+ERROR_STRING = "0x08c379a0"  # selector of Error(string), which a revert with a reason carries
 MISFIT = "an argument does not fit its type; hashes and commitments are 32 bytes"
 
 
@@ -330,4 +333,12 @@ def _transaction(data: HexStr, gas: int, nonce: int, chain_id: int) -> TxParams:
 
 
 def _reason(error: ContractLogicError) -> str:
-    return (error.message or "").removeprefix("execution reverted").removeprefix(": ") or "no reason given"
+    # Engines word their messages differently, some leave the reason out; the data is the contract's own.
+    data = error.data if isinstance(error.data, str) else ""
+    if data.startswith(ERROR_STRING):
+        try:
+            (reason,) = decode(["string"], bytes.fromhex(data.removeprefix(ERROR_STRING)))
+            return str(reason)
+        except (DecodingError, ValueError):
+            return "unreadable reason"
+    return (error.message or "").lower().removeprefix("execution reverted").removeprefix(": ") or "no reason given"

@@ -33,7 +33,7 @@ class Berlin(BaseProvider):
         self.chain = build.build(MiningChain, *forks).from_genesis(AtomicDB(), GENESIS)
         self.receipts: dict[str, dict[str, Any]] = {}
         self.hold = False
-        self._methods: dict[str, Callable[..., Any]] = {
+        self.methods: dict[str, Callable[..., Any]] = {
             "eth_chainId": lambda: hex(CHAIN_ID),
             "eth_blockNumber": lambda: hex(self._head().block_number),
             "eth_getTransactionCount": lambda address, _="latest": hex(self._state().get_nonce(to_canonical_address(address))),
@@ -45,7 +45,7 @@ class Berlin(BaseProvider):
         }
 
     def make_request(self, method: str, params: Any) -> Any:
-        answer = self._methods[method](*params)
+        answer = self.methods[method](*params)
         return answer if isinstance(answer, dict) and "error" in answer else {"jsonrpc": "2.0", "id": 1, "result": answer}
 
     def mine(self) -> None:

@@ -16,6 +16,8 @@ from web3 import Web3
 from world import World, refused
 
 from contracts.calls import Journals
+from ledger.errors import ProofError
+from ledger.merkle import verify_consistency
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "rfc6962" / "consistency"
 CASES = sorted(path.relative_to(VECTORS).as_posix() for path in VECTORS.rglob("*.json"))
@@ -104,6 +106,26 @@ def test_any_single_change_is_refused(shared_world: World, one: int, other: int,
             proof.insert(place, proof[place])
     with refused(shared_world.journals, "inconsistent"):
         shared_world.journals.verify_consistency(size1, size2, *roots, proof)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.booleans(), st.integers(0, 7))
+def test_python_and_the_contract_agree(
+    shared_world: World, size1: int, size2: int, made1: int, made2: int, lawful: bool, drop: int
+) -> None:
+    """Proofs made for some sizes and shown for others, cut short or whole: the twins accept and refuse the same."""
+    made1, made2 = sorted((made1, made2))
+    if lawful:
+        size1, size2 = made1, made2
+    proof = consistency(made1, LEAVES[:made2])[drop // 6 :] if made1 else []
+    arguments = (size1, size2, root(LEAVES[:made1]), root(LEAVES[:made2]), proof)
+    try:
+        verify_consistency(*arguments)
+    except ProofError:
+        with refused(shared_world.journals, "inconsistent"):
+            shared_world.journals.verify_consistency(*arguments)
+    else:
+        shared_world.journals.verify_consistency(*arguments)
 
 
 @settings(max_examples=150, deadline=None)

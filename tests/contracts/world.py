@@ -17,15 +17,23 @@ from eth.tools.builder import chain as build
 from eth.vm.forks.london import LondonVM
 from eth_abi import decode, encode
 
+from contracts.actions import Action, Role
 from contracts.artifacts import load
-
-ROLES = {"hospital": 1, "auditor": 2, "regulator": 4}
 
 
 def london() -> Any:
     """titanoboa builds its chain with the newest rules and has no setting for older ones."""
     rules = build.build(Chain, build.fork_at(LondonVM, 0), build.chain_id(1337), build.name("LondonChain"))
     return rules.from_genesis(AtomicDB(), boa_evm.GENESIS_PARAMS)
+
+
+NAME = b"n" * 32
+NOTHING = bytes(32)
+
+
+def word(account: str) -> bytes:
+    """An account as the 32 bytes that a sealing key is kept in."""
+    return int(account, 16).to_bytes(32, "big")
 
 
 @contextmanager
@@ -48,11 +56,19 @@ class World:
     def account(self) -> str:
         return str(boa.env.generate_address())
 
-    def join(self, *roles: str) -> str:
+    def join(self, roles: Role = Role.HOSPITAL) -> str:
         """Join while the consortium is founded; the sealing account. The first to join gets id 1."""
         account = self.account()
-        self.consortium.join(b"n" * 32, sum(ROLES[role] for role in roles or ("hospital",)), sender=account)
+        self.consortium.join(NAME, int(roles), sender=account)
         return account
+
+    def propose(self, action: Action, *voters: str) -> int:
+        """Put an action to the vote by the first of the voters; the others vote for it in turn."""
+        fields = (int(action.kind), action.institution, action.account, action.word, action.number)
+        proposal = int(self.consortium.propose(fields, sender=voters[0]))
+        for voter in voters[1:]:
+            self.consortium.vote(proposal, sender=voter)
+        return proposal
 
     def next_block(self) -> int:
         boa.env.time_travel(blocks=1)
