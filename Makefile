@@ -1,0 +1,39 @@
+.PHONY: demo test check bench lock artifacts clean
+
+PY := .venv/bin/python
+RUN := .venv/run.stamp
+DEV := .venv/dev.stamp
+
+$(RUN): requirements.txt pyproject.toml
+	test -x $(PY) || python3 -m venv .venv
+	$(PY) -m pip install -q --require-hashes -r requirements.txt
+	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+$(DEV): requirements-dev.txt pyproject.toml
+	test -x $(PY) || python3 -m venv .venv
+	$(PY) -m pip install -q --require-hashes -r requirements-dev.txt
+	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	touch $(DEV) $(RUN)
+
+demo: $(RUN)
+	$(PY) -m api.cli demo
+
+test: $(DEV)
+	$(PY) -m pytest -n 2 --dist loadfile
+
+check: $(DEV)
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/vulture
+	$(PY) -m contracts.compile --check
+
+bench: $(DEV)
+	$(PY) -m bench
+
+artifacts: $(DEV)
+	$(PY) -m contracts.compile
+
+clean:
+	rm -rf .venv demo-homes build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

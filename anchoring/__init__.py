@@ -1,0 +1,1 @@
+"""Publishes checkpoints, follows their confirmation, captures evidence, verifies evidence offline."""

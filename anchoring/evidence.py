@@ -1,0 +1,206 @@
+"""Evidence: one file that proves one record at one version, verified without database, network or this program's other parts.
+
+The verifier follows the links of the proof in order and stops at the first that is broken: container, record, journal,
+configuration, checkpoint, storage, header, seal, network. It derives every storage slot itself and imports no web3, no py-evm and
+no SQLAlchemy. Every field of the file takes part in a check; a field that proves nothing is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from anchoring.errors import EvidenceInvalid
+from anchoring.network import Network
+from contracts.layout import checkpoint_slots, decode_meta
+from ledger import canonical, rowcodec
+from ledger.commitment import field_digests, field_root, verify_row
+from ledger.errors import LedgerError, WireError
+from ledger.merkle import leaf_hash, verify_inclusion
+from ledger.wire import EventEntry, Flag, Kind, RecordEntry, decode_entry, tag_width
+from node import clique, header, mpt
+from node.errors import NodeError
+
+T = TypeVar("T")
+MAX_BYTES = 1 << 25
+VERSION = "evidence/1"
+_MAX_NODES = 65
+
+# The container's fields and their types; "hex" is lower-case without prefix, "hex[]" a list of it.
+_FORMAT: dict[str, dict[str, str]] = {
+    "record": {"entry": "hex", "index": "int", "proof": "hex[]", "row": "hex", "secret": "hex"},
+    "configuration": {"document": "hex", "entry": "hex", "index": "int", "proof": "hex[]", "salt": "hex"},
+    "checkpoint": {"chain_id": "int", "generation": "int", "index": "int", "institution": "int", "root": "hex", "size": "int"},
+    "storage": {"account": "hex[]", "meta": "hex[]", "root": "hex[]"},
+    "chain": {"header": "hex"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What valid evidence proves. Times are seconds since 1970 UTC; `block` is the one that took the checkpoint in.
+
+    `baseline`: the record was there when its table was first sealed, and nothing is proved about earlier times.
+    Later versions of the record are not excluded.
+    """
+
+    institution: int
+    chain_id: int
+    table: str
+    values: dict[str, str | None]
+    key: tuple[str, ...]
+    version: int
+    kind: str
+    baseline: bool
+    sealed_at: float
+    size: int
+    root: bytes
+    block: int
+    header_block: int
+    header_time: int
+    sealer: bytes
+
+
+def verify_evidence(data: bytes, network: Network) -> Proved:
+    """What the evidence proves under this network file. Raises EvidenceInvalid that names the first broken link."""
+    parts = _container(data)
+    entry, document = _record(parts["record"]), _configuration(parts["configuration"], parts["checkpoint"])
+    fields = _opened(entry, parts["record"], document)
+    _inclusion("journal", parts["record"], parts["checkpoint"])
+    size, block = _storage(parts, network)
+    head, sealer = _sealed(parts["chain"]["header"], network)
+    if block > head.number:
+        raise EvidenceInvalid("checkpoint", f"block {block} is later than the header's, {head.number}")
+    names = [str(column["name"]) for column in document["columns"]]
+    values = {name: rowcodec.display(str(document["encoding"]), value) for name, value in zip(names, fields, strict=True)}
+    return Proved(
+        parts["checkpoint"]["institution"], network.chain_id, str(document["table"]), values, tuple(names[: len(document["key_kinds"])]),
+        entry.version, entry.kind.name.lower(), bool(entry.flags & Flag.BASELINE), entry.time / 1000, size, parts["checkpoint"]["root"],
+        block,
+        head.number, head.timestamp, sealer,
+    )  # fmt: skip
+
+
+def _container(data: bytes):  # type: ignore[no-untyped-def]
+    """The parts of the container, with bytes for hex. The file must be its one canonical encoding."""
+    if len(data) > MAX_BYTES:
+        raise EvidenceInvalid("container", f"larger than {MAX_BYTES} bytes")
+    try:
+        values = canonical.decode(data[:-1] if data.endswith(b"\n") else data)
+    except WireError as error:
+        raise EvidenceInvalid("container", f"edited, truncated, or no evidence: {error}") from error
+    if values.get("careseal") != VERSION:
+        raise EvidenceInvalid("container", "not Careseal evidence of version 1")
+    if values.keys() != {"careseal", *_FORMAT}:
+        raise EvidenceInvalid("container", "a part is missing or unknown")
+    parts = {}
+    for part, names in _FORMAT.items():
+        content = values[part]
+        if not isinstance(content, dict) or content.keys() != names.keys():
+            raise EvidenceInvalid("container", f"{part}: a field is missing or unknown")
+        parts[part] = {name: _typed(f"{part}.{name}", kind, content[name]) for name, kind in names.items()}
+    return parts
+
+
+def _typed(name: str, kind: str, value: object) -> int | bytes | list[bytes]:
+    if kind == "int" and type(value) is int and 0 <= value < 2**63:
+        return value
+    if kind == "hex" and isinstance(value, str) and value == value.lower():
+        try:
+            return bytes.fromhex(value)
+        except ValueError:
+            pass
+    if kind == "hex[]" and isinstance(value, list) and len(value) <= _MAX_NODES:
+        return [b for item in value if isinstance(b := _typed(name, "hex", item), bytes)]
+    raise EvidenceInvalid("container", f"{name} is not what it should be")
+
+
+def _record(record: Mapping[str, bytes]) -> RecordEntry:
+    try:
+        entry = decode_entry(record["entry"])
+    except WireError as error:
+        raise EvidenceInvalid("record", str(error)) from error
+    if not isinstance(entry, RecordEntry) or not entry.flags & Flag.CONTENT:
+        raise EvidenceInvalid("record", "the journal entry commits to no row")
+    return entry
+
+
+def _opened(entry: RecordEntry, record: Mapping[str, bytes], document: Mapping[str, Any]) -> list[bytes]:
+    """The row's fields, once the row opens the entry's row digest, field root and tags."""
+    columns, encoding = document["columns"], str(document["encoding"])
+    try:
+        if len(record["secret"]) != 32:
+            raise WireError("the secret does not have 32 bytes")
+        verify_row(entry.algorithm, record["secret"], record["row"], entry.row_digest)
+        fields = rowcodec.fields(encoding, record["row"])
+        digests = field_digests(entry.algorithm, record["secret"], fields)
+        width = tag_width(len(fields))
+        tags = b"".join(digest[:width] for digest in digests)
+        if (len(fields), tags, field_root(entry.algorithm, digests)) != (entry.columns, entry.tags, entry.field_root):
+            raise WireError("the fields are not the ones that were committed to")
+    except LedgerError as error:
+        raise EvidenceInvalid("record", str(error)) from error
+    if entry.table != document["id"] or len(fields) != len(columns):
+        raise EvidenceInvalid("configuration", "it describes another table")
+    return fields
+
+
+def _configuration(part, checkpoint) -> dict[str, Any]:  # type: ignore[no-untyped-def]
+    """The description of the table, once it opens its configuration entry and that is in the journal."""
+    try:
+        entry = decode_entry(part["entry"])
+        if not isinstance(entry, EventEntry) or entry.kind is not Kind.CONFIGURATION:
+            raise WireError("not a configuration entry")
+        document = canonical.check(part["salt"], part["document"], entry.commitment)["attach"]
+        columns, kinds = document["columns"], document["key_kinds"]  # type: ignore[index, call-overload]
+        if not all(isinstance(column["name"], str) for column in columns) or not 0 < len(kinds) <= len(columns):  # type: ignore[index, call-overload, union-attr, arg-type]
+            raise WireError("not a description of a table")
+    except (LedgerError, KeyError, TypeError) as error:
+        raise EvidenceInvalid("configuration", f"it does not open: {error}") from error
+    _inclusion("configuration", part, checkpoint)
+    return document  # type: ignore[return-value]
+
+
+def _inclusion(link: str, part, checkpoint) -> None:  # type: ignore[no-untyped-def]
+    try:
+        verify_inclusion(leaf_hash(part["entry"]), part["index"], checkpoint["size"], part["proof"], checkpoint["root"])
+    except LedgerError as error:
+        raise EvidenceInvalid(link, str(error)) from error
+
+
+def _storage(parts, network: Network) -> tuple[int, int]:  # type: ignore[no-untyped-def]
+    """Size and block of the checkpoint, as the contract's storage under the header's state root holds it."""
+    checkpoint, storage = parts["checkpoint"], parts["storage"]
+    if checkpoint["chain_id"] != network.chain_id:
+        raise EvidenceInvalid("network", f"the evidence is of chain {checkpoint['chain_id']}, the network file of chain {network.chain_id}")
+    state_root = _checked("header", lambda: header.decode(parts["chain"]["header"])).state_root
+    account = _checked("storage", lambda: mpt.verify_account(state_root, network.journals, storage["account"]))
+    if account.code_hash != network.journals_code:
+        raise EvidenceInvalid("storage", "there is another contract at the address of the journals")
+    slots = checkpoint_slots(checkpoint["institution"], checkpoint["generation"], checkpoint["index"])
+    meta, root = (
+        _checked("storage", lambda s=slot, p=proof: mpt.verify_storage(account.storage_root, s.to_bytes(32, "big"), p))  # type: ignore[misc]
+        for slot, proof in zip(slots, (storage["meta"], storage["root"]), strict=True)
+    )
+    size, block = decode_meta(meta)
+    if (size, root.to_bytes(32, "big")) != (checkpoint["size"], checkpoint["root"]) or not size:
+        raise EvidenceInvalid("checkpoint", "the chain holds another checkpoint under this number")
+    return size, block
+
+
+def _sealed(raw: bytes, network: Network) -> tuple[header.Header, bytes]:
+    """The header, once it is sealed by a sealer that the network file trusts, and its sealer."""
+    head = _checked("header", lambda: header.decode(raw))
+    if head.number < network.block:
+        raise EvidenceInvalid("network", f"block {head.number} is older than the trusted block {network.block}: export the evidence anew")
+    if head.number == network.block and header.block_hash(head) != network.block_hash:
+        raise EvidenceInvalid("network", "the header is not the trusted block")
+    return head, _checked("seal", lambda: clique.verify_seal(head, network.sealers, epoch=network.epoch))
+
+
+def _checked(link: str, act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except NodeError as error:
+        raise EvidenceInvalid(link, str(error)) from error

@@ -1,0 +1,146 @@
+"""Making evidence: gathers what `anchoring.evidence` verifies, and verifies it before it is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import product
+
+from web3 import Web3
+from web3.types import RPCEndpoint
+
+from anchoring.errors import AnchoringError
+from anchoring.evidence import VERSION, Proved, verify_evidence
+from anchoring.link import Link
+from anchoring.network import Network
+from contracts.layout import checkpoint_slots
+from ledger import canonical, rowcodec, sortkey
+from ledger.commitment import digest_function, record_secret
+from ledger.errors import LedgerError
+from ledger.home import Home
+from ledger.reporting import Reporter
+from ledger.sources import open_source
+from ledger.tables import Attached, find_table
+from ledger.wire import Flag, RecordEntry, decode_entry
+from node import header
+
+
+def export_evidence(home: Home, link: Link, network: Network, table_name: str, key: Sequence[str]) -> tuple[bytes, Proved]:
+    """The evidence file, canonical JSON, of a record's latest sealed version, and what it proves.
+
+    LedgerError where the record is unknown, was deleted, is not anchored yet, or neither the row nor a kept copy opens its entry.
+    """
+    table = find_table(home, table_name)
+    sort, index, sid = _look_up(home, table, key)
+    entry = decode_entry(home.journal.entry(index))
+    if not isinstance(entry, RecordEntry) or not entry.flags & Flag.CONTENT:
+        raise LedgerError("this record was deleted, or its content was never sealed: there is nothing to prove")
+    subject_key = home.subjects.keys([sid]).get(sid)
+    if subject_key is None:
+        raise LedgerError("the key of this record's subject is gone: nothing can be opened")
+    secret = record_secret(subject_key, entry.record, entry.version)
+    row = _row(home, table, sort, index, entry, secret)
+    last = link.head().last
+    if last is None or last.size <= index:
+        raise LedgerError("this version of the record is not anchored yet: run careseal seal first")
+    raw = raw_header(link.w3, link.w3.eth.block_number)
+    salt, document = home.journal.document(table.entry)
+    tree = home.journal.tree
+    slots = checkpoint_slots(last.institution, last.generation, last.index)
+    proof = _proof(link.w3, link.journals.address, slots, raw.number)
+    evidence = {
+        "careseal": VERSION,
+        "record": {
+            "entry": home.journal.entry(index).hex(),
+            "index": index,
+            "proof": [node.hex() for node in tree.inclusion_proof(index, last.size)],
+            "row": row.hex(),
+            "secret": secret.hex(),
+        },
+        "configuration": {
+            "entry": home.journal.entry(table.entry).hex(),
+            "index": table.entry,
+            "proof": [node.hex() for node in tree.inclusion_proof(table.entry, last.size)],
+            "salt": salt.hex(),
+            "document": document.hex(),
+        },
+        "checkpoint": {
+            "chain_id": home.settings.chain_id,
+            "institution": last.institution,
+            "generation": last.generation,
+            "index": last.index,
+            "size": last.size,
+            "root": last.root.hex(),
+        },
+        "storage": {
+            "account": proof[0],
+            "meta": proof[1],
+            "root": proof[2],
+        },
+        "chain": {"header": header.encode(raw).hex()},
+    }
+    data = canonical.encode(evidence) + b"\n"
+    return data, verify_evidence(data, network)
+
+
+def raw_header(w3: Web3, number: int) -> header.Header:
+    """The header of a block, from the node's own JSON. AnchoringError where there is none."""
+    answer = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
+    if not isinstance(answer.get("result"), dict):
+        raise AnchoringError(f"the chain does not give block {number}")
+    return header.from_rpc(answer["result"])
+
+
+def _proof(w3: Web3, address: str, slots: Sequence[int], block: int) -> list[list[str]]:
+    """Nodes, in hex, of the account's proof and then of each slot's."""
+    answer = w3.provider.make_request(RPCEndpoint("eth_getProof"), [address, [hex(slot) for slot in slots], hex(block)])
+    try:
+        proofs = [answer["result"]["accountProof"], *(slot["proof"] for slot in answer["result"]["storageProof"])]
+        return [[node.removeprefix("0x").lower() for node in nodes] for nodes in proofs]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AnchoringError("the chain's node gives no storage proof: use one that serves eth_getProof") from error
+
+
+def _look_up(home: Home, table: Attached, key: Sequence[str]) -> tuple[bytes, int, int]:
+    """Sort key, last entry and subject of the record with this key, given as texts in the order of the key's columns."""
+    if len(key) != len(table.shape.key):
+        raise LedgerError(f"table {table.name} has the key {', '.join(table.shape.key)}: give {len(table.shape.key)} values")
+    for values in product(*(_readings(kind, text) for kind, text in zip(table.shape.key_kinds, key, strict=True))):
+        sort = sortkey.encode(table.shape.key_kinds, values)
+        row = home.store.db.execute("SELECT entry, sid FROM state WHERE tbl=? AND key=?", (table.id, sort)).fetchone()
+        if row is not None:
+            return sort, row[0], row[1]
+    raise LedgerError(f"table {table.name} has no sealed record with this key")
+
+
+def _readings(kind: str, text: str) -> list[rowcodec.Value]:
+    """The values that a text on the command line may stand for; SQLite may hold a number as number or as text."""
+    if kind == "text":
+        return [text]
+    readings: list[rowcodec.Value] = []
+    with suppress(ValueError):
+        if -(2**63) <= int(text) < 2**63:
+            readings.append(int(text))
+    if kind == "int":
+        return readings
+    with suppress(ValueError):
+        readings.append(float(text))
+    with suppress(ValueError):
+        readings.append(bytes.fromhex(text))
+    return [*readings, text]
+
+
+def _row(home: Home, table: Attached, sort: bytes, index: int, entry: RecordEntry, secret: bytes) -> bytes:
+    """The row as sealed: the present one if it still is that, else the kept copy."""
+    source = open_source(table.source)
+    try:
+        with source.snapshot() as snapshot:
+            for rows in snapshot.rows(table.shape, low=sort, high=sort + b"\0"):
+                if digest_function(entry.algorithm)(secret + rows.rows[0]) == entry.row_digest:
+                    return rows.rows[0]
+    finally:
+        source.close()
+    kept = Reporter(home, {}, values=True).kept_row(index)
+    if kept is None:
+        raise LedgerError("the row is no longer the one that was sealed, and no copy was kept: run careseal verify")
+    return kept

@@ -1,0 +1,182 @@
+"""Founding and joining: the embedded chain's folder, its contracts, the home, its membership and its recovery kit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from eth_utils.address import to_checksum_address
+from web3 import Web3
+
+from anchoring.errors import AnchoringError, NetworkInvalid
+from anchoring.link import Link, one_line_errors
+from anchoring.network import ENGINE, Network, encode_network, read_network
+from contracts.actions import Role, set_contract
+from contracts.artifacts import load
+from contracts.calls import deploy_consortium, deploy_journals
+from ledger.backup import write_kit
+from ledger.errors import HomeError
+from ledger.files import write_durably
+from ledger.home import CONFIG, Home, Settings, read_settings, write_settings
+from ledger.keys import Keyring, open_box, seal_box
+from node import clique
+from node.client import connect
+from node.embedded import EmbeddedChain
+from node.errors import ChainExists
+
+NETWORK = "network.json"
+SEALER = "sealer.json"
+SEALER_PURPOSE = "sealer key"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `init` is asked for. `chain` is a folder or URL, None for a chain inside the home; `network` is needed with a URL."""
+
+    home: Path
+    name: str
+    kit: Path
+    chain: str | None = None
+    network: Path | None = None
+    mirror: Path | None = None
+
+
+def institution_name(name: str) -> bytes:
+    """The commitment, 32 bytes, under which the consortium knows an institution."""
+    return sha256(b"careseal/v1/institution" + name.encode()).digest()
+
+
+def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], bytes]:
+    """A function that opens the embedded chain's sealer key when it is asked for."""
+    return lambda: bytes.fromhex(open_box(chain / SEALER, passphrase(), SEALER_PURPOSE)["key"])
+
+
+def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Callable[[], float]) -> Settings:
+    """Create a home and make it a member of its chain; run again after a crash, or after an admission by vote, it goes on.
+
+    HomeError where there is a finished home already; AnchoringError where the consortium admits by vote only.
+    """
+    path = plan.home
+    chain = plan.chain or str((path / "chain").resolve())
+    if "://" not in chain:
+        chain = str(Path(chain).resolve())
+    settings = _prepared(plan, chain, passphrase)
+    keyring = _keyring(path, passphrase)
+    network = _network(plan, chain, keyring, passphrase, clock)
+    settings = replace(
+        settings,
+        chain_id=network.chain_id,
+        consortium=to_checksum_address(network.consortium),
+        journals=to_checksum_address(network.journals),
+    )
+    with connect(chain, None if "://" in chain else sealer_key(Path(chain), lambda: passphrase), clock) as w3, one_line_errors():
+        link = Link(w3, settings.consortium, settings.journals, 0, keyring.sealing)
+        link.check(settings.chain_id)
+        settings = replace(settings, institution=_join(link, settings.name))
+    _write(plan.kit, lambda: write_kit(plan.kit, settings, keyring, kit_passphrase))
+    write_durably(path / NETWORK, encode_network(network))
+    write_settings(path, settings)
+    return settings
+
+
+def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
+    """The home's files with institution 0, which says that it is not a member yet."""
+    if (plan.home / CONFIG).exists():
+        settings = read_settings(plan.home)
+        if settings.institution:
+            raise HomeError(f"{plan.home} is a home already ({settings.name}): choose another folder")
+        return settings
+    if plan.kit.exists():
+        raise HomeError(f"the recovery kit {plan.kit} exists already: move it away or name another with --kit")
+    if plan.home.exists() and any(plan.home.iterdir()):
+        raise HomeError(f"{plan.home} is not empty: choose a new folder for the home")
+    mirror = None
+    if plan.mirror is not None:
+        _write(plan.mirror, lambda: plan.mirror.mkdir(parents=True, exist_ok=True))  # type: ignore[union-attr]
+        if any(plan.mirror.glob("*.batch")):
+            raise HomeError(f"the mirror {plan.mirror} holds another home: choose an empty folder")
+        mirror = str(plan.mirror.resolve())
+    settings = Settings(plan.name, os.urandom(16).hex(), chain, 0, "", "", 0, mirror)
+    _write(plan.home, lambda: plan.home.mkdir(mode=0o700, parents=True, exist_ok=True))
+    _write(plan.home, lambda: Home.create(plan.home, settings, Keyring.generate(), passphrase))
+    return settings
+
+
+def _keyring(path: Path, passphrase: bytes) -> Keyring:
+    from ledger.home import KEYRING, KEYRING_PURPOSE, keyring_from
+
+    return keyring_from(open_box(path / KEYRING, passphrase, KEYRING_PURPOSE))
+
+
+def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock: Callable[[], float]) -> Network:
+    if plan.network is not None:
+        try:
+            return read_network(plan.network)
+        except OSError as error:
+            raise NetworkInvalid(f"cannot read the network file {plan.network}: {error.strerror}") from error
+    if "://" in chain:
+        raise NetworkInvalid("a chain that is reached by URL needs --network FILE, the network file of the consortium")
+    folder = Path(chain)
+    with suppress(FileNotFoundError):
+        return read_network(folder / NETWORK)
+    _create_chain(folder, passphrase, clock)
+    with connect(folder, sealer_key(folder, lambda: passphrase), clock) as w3, one_line_errors():
+        network = _deploy(w3, keyring)
+    _write(folder, lambda: write_durably(folder / NETWORK, encode_network(network)))
+    return network
+
+
+def _create_chain(folder: Path, passphrase: bytes, clock: Callable[[], float]) -> None:
+    """An embedded chain with a random id and a sealer key of its own, encrypted under the founder's passphrase."""
+    _write(folder, lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+    if not (folder / SEALER).exists():
+        _write(folder, lambda: write_durably(folder / SEALER, seal_box(passphrase, SEALER_PURPOSE, {"key": os.urandom(32).hex()})))
+    key = sealer_key(folder, lambda: passphrase)()
+    chain_id = 1_000_000 + int.from_bytes(os.urandom(4), "big")
+    with suppress(ChainExists), EmbeddedChain.create(folder, chain_id, key, clock):
+        pass
+
+
+def _deploy(w3: Web3, keyring: Keyring) -> Network:
+    """Deploy the contracts; the founder becomes the first member and names the journals."""
+    link = Link(w3, "0x" + "00" * 20, "0x" + "00" * 20, 0, keyring.sealing)
+    consortium = link.send(deploy_consortium(w3, nonce=link.nonce()))["contractAddress"]
+    journals = link.send(deploy_journals(w3, str(consortium), nonce=link.nonce()))["contractAddress"]
+    block = w3.eth.get_block("latest")
+    sealer = clique.recover_sealer(_header(w3, block["number"]))
+    return Network(
+        w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
+        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, block["number"], bytes(block["hash"]), (sealer,),
+    )  # fmt: skip
+
+
+def _header(w3: Web3, number: int):  # type: ignore[no-untyped-def]
+    from anchoring.export import raw_header
+
+    return raw_header(w3, number)
+
+
+def _join(link: Link, name: str) -> int:
+    """The institution's id; joins during the founding phase, and the first member names the journals contract."""
+    institution = link.consortium.institution_of(link.account)
+    if not institution:
+        if not link.consortium.founding():
+            raise AnchoringError(
+                f"the consortium admits by vote: members run careseal node admit --account {link.account} --name {name!r}; then run init again"
+            )
+        link.send(link.consortium.join(institution_name(name), Role.HOSPITAL, nonce=link.nonce()))
+        institution = link.consortium.institution_of(link.account)
+    if link.consortium.member_count() == 1 and link.consortium.contract_at("journals") is None:
+        link.send(link.consortium.propose(set_contract("journals", link.journals.address), nonce=link.nonce()))
+    return institution
+
+
+def _write(path: Path, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise HomeError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,80 @@
+"""The network file: the small, dated, public root of trust that evidence and receipts are verified against."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from anchoring.errors import NetworkInvalid
+
+MAX_BYTES = 1 << 20
+ENGINE = "clique"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a verifier trusts: the chain, its engine and rules, the contracts' code, and one block with its sealers.
+
+    Addresses are 20 bytes, hashes 32. Nothing older than the trusted block can be verified against this file.
+    """
+
+    chain_id: int
+    engine: str
+    period: int  # seconds
+    epoch: int  # blocks
+    consortium: bytes
+    consortium_code: bytes
+    journals: bytes
+    journals_code: bytes
+    block: int
+    block_hash: bytes
+    sealers: tuple[bytes, ...]
+
+
+_BYTES = {"consortium": 20, "consortium_code": 32, "journals": 20, "journals_code": 32, "block_hash": 32}
+_NUMBERS = ("chain_id", "period", "epoch", "block")
+
+
+def encode_network(network: Network) -> bytes:
+    """The JSON of a network file."""
+    values: dict[str, object] = {"careseal": "network/1", "engine": network.engine}
+    values |= {name: getattr(network, name) for name in _NUMBERS}
+    values |= {name: "0x" + getattr(network, name).hex() for name in _BYTES}
+    values["sealers"] = ["0x" + sealer.hex() for sealer in network.sealers]
+    return json.dumps(values, indent=2).encode() + b"\n"
+
+
+def decode_network(data: bytes) -> Network:
+    """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, and no other."""
+    try:
+        values = json.loads(data)
+        if not isinstance(values, dict) or values.pop("careseal") != "network/1" or values.pop("engine") != ENGINE:
+            raise ValueError
+        fields: dict[str, object] = {name: _hex(values.pop(name), size) for name, size in _BYTES.items()}
+        for name in _NUMBERS:
+            number = values.pop(name)
+            if type(number) is not int or not 0 <= number < 2**63:
+                raise ValueError
+            fields[name] = number
+        sealers = tuple(_hex(sealer, 20) for sealer in values.pop("sealers"))
+        if values or not sealers or len(sealers) > 1000 or len(set(sealers)) != len(sealers) or not fields["epoch"]:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NetworkInvalid("this is not a Careseal network file, or it is damaged: get it from the consortium again") from error
+    return Network(engine=ENGINE, sealers=sealers, **fields)  # type: ignore[arg-type]
+
+
+def read_network(path: Path) -> Network:
+    """The network file at `path`. OSError as it comes."""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise NetworkInvalid(f"{path} is too large for a network file")
+    return decode_network(data)
+
+
+def _hex(text: object, size: int) -> bytes:
+    if not isinstance(text, str) or not text.startswith("0x") or text != text.lower() or len(text) != 2 + 2 * size:
+        raise ValueError
+    return bytes.fromhex(text[2:])

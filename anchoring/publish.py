@@ -1,0 +1,72 @@
+"""Publishing: every checkpoint goes to the chain exactly once, in order, whatever is killed in between.
+
+The outbox is the ledger's list of checkpoints without a block. What the chain has is asked first, proofs start from there, and at
+most one transaction is in flight; the contract refuses a second copy, so repeating is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anchoring.errors import JournalDiverged
+from anchoring.link import Link
+from contracts.calls import ContractRefused
+from ledger.home import Home
+from ledger.journal import Checkpoint
+from ledger.mirror import mirror
+
+
+def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda checkpoint: None) -> list[Checkpoint]:
+    """Publish what is sealed, after it is durable in the mirror; returns the checkpoints that are anchored now and were not before.
+
+    JournalDiverged where the chain has a longer or another history. ContractRefused, AnchoringError and NodeUnreachable leave
+    the checkpoint in the outbox.
+    """
+    mirror(home)
+    if home.journal.unanchored() is None:
+        check_head(home, link)
+        return []
+    if link.in_flight():
+        link.wait(lambda: None if link.in_flight() else True)
+    done = []
+    while (checkpoint := home.journal.unanchored()) is not None:
+        check_head(home, link)
+        found = link.find(checkpoint.generation, checkpoint.size)
+        if found is None:
+            _send(home, link, checkpoint)
+            found = link.find(checkpoint.generation, checkpoint.size)
+        if found is None or found.root != checkpoint.root:
+            raise JournalDiverged(f"the chain has another root for {checkpoint.size} entries than this home: run careseal verify")
+        anchored = link.anchored(checkpoint, found)
+        with home.store.transaction():
+            home.journal.mark_anchored(anchored)
+        done.append(anchored)
+        told(anchored)
+    return done
+
+
+def check_head(home: Home, link: Link) -> None:
+    """Raise JournalDiverged unless the chain's head is a part of this journal."""
+    last = link.head().last
+    if last is None:
+        return
+    size = home.journal.size
+    if last.size > size:
+        raise JournalDiverged(
+            f"this home was rolled back: the chain has {last.size} entries of it, the home {size}; run careseal restore with the mirror"
+        )
+    if home.journal.tree.root(last.size) != last.root:
+        raise JournalDiverged("the journal of this home is not the one on the chain: run careseal verify, then restore it from the mirror")
+
+
+def _send(home: Home, link: Link, checkpoint: Checkpoint) -> None:
+    head = link.head()
+    start = 0 if head.last is None else head.last.size
+    proof = home.journal.tree.consistency_proof(start, checkpoint.size)
+    transaction = link.journals.publish(checkpoint.generation, start, checkpoint.size, checkpoint.root, proof, nonce=link.nonce())
+    try:
+        link.send(transaction)
+    except ContractRefused:
+        # Another process of this institution, or a transaction thought lost, may have published it meanwhile.
+        if link.find(checkpoint.generation, checkpoint.size) is None:
+            raise

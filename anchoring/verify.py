@@ -1,0 +1,112 @@
+"""Verification of a home: what chain and receipts say of its journal, then the ledger's audit against that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from web3 import Web3
+from web3.exceptions import BlockNotFound
+
+from anchoring.errors import AnchoringError
+from anchoring.link import Link
+from anchoring.receipt import Receipt, read_receipt
+from contracts.actions import KeyKind
+from ledger.audit import Anchors, AuditResult, Scope, audit
+from ledger.findings import Finding, FindingKind
+from ledger.home import Home, Settings
+from ledger.wire import decode_entry
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An audit's result; `external` tells whether it was held against something kept outside this machine."""
+
+    audit: AuditResult
+    external: bool
+
+
+def verify(
+    home: Home, link: Link, scope: Scope, now: float, *, receipts: Sequence[Path] = (), max_lag: float | None = None,
+    processes: int = 1, values: bool = False, progress: Progress = lambda table, rows: None,
+) -> Verified:  # fmt: skip
+    """Audit the home against the chain and against receipts kept elsewhere. `now` in seconds since 1970 UTC, `max_lag` in seconds.
+
+    Raises AnchoringError, NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
+    """
+    roots: dict[int, bytes] = {}
+    latest, head = home.journal.latest(), link.head().last
+    if latest is not None:
+        roots[latest.size] = latest.root
+    extra: list[Finding] = []
+    for path in receipts:
+        receipt, signer = read_receipt(path)
+        _belongs(home.settings, receipt, signer, link, path)
+        extra += _still_on_chain(receipt, link)
+        _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
+    if head is not None:
+        _expect(roots, head.size, head.root, extra)
+    size = 0 if head is None else head.size
+    result = audit(
+        home, scope, Anchors(size, roots, _lag(home, size, now, max_lag)), now, processes=processes, values=values,
+        record=not extra, progress=progress,
+    )  # fmt: skip
+    result = _on_chain(result, link, home.journal.generation)
+    if extra:
+        result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *result.findings])
+    return Verified(result, bool(receipts) or "://" in home.settings.chain)
+
+
+def _expect(roots: dict[int, bytes], size: int, root: bytes, extra: list[Finding]) -> None:
+    if roots.setdefault(size, root) != root:
+        extra.append(
+            Finding(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's root for {size} entries is not the one that was anchored")
+        )
+        roots[size] = root
+
+
+def _belongs(settings: Settings, receipt: Receipt, signer: bytes, link: Link, path: Path) -> None:
+    mine = (settings.chain_id, settings.journals.lower(), settings.institution)
+    if (receipt.chain_id, receipt.journals, receipt.institution) != mine:
+        raise AnchoringError(f"the receipt {path} belongs to another institution or chain: give one of this home")
+    keys = {key.value[12:] for key in link.consortium.keys(settings.institution, KeyKind.SEALING)}
+    if signer not in keys and signer != bytes.fromhex(link.account[2:]):
+        raise AnchoringError(f"the receipt {path} was not signed by this institution, or it was changed: take another copy")
+
+
+def _still_on_chain(receipt: Receipt, link: Link) -> list[Finding]:
+    try:
+        block = link.w3.eth.get_block(receipt.block)
+    except BlockNotFound:
+        block = None
+    if block is not None and Web3.to_hex(block["hash"]) == receipt.block_hash:
+        return []
+    words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
+    return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
+
+
+def _lag(home: Home, anchored: int, now: float, max_lag: float | None) -> float | None:
+    """Age of the oldest entry that is not on the chain, where it is over the limit."""
+    if max_lag is None or home.journal.size <= anchored:
+        return None
+    age = now - decode_entry(home.journal.entry(anchored)).time / 1000
+    return age if age > max_lag else None
+
+
+def _on_chain(result: AuditResult, link: Link, generation: int) -> AuditResult:
+    """Drop every `intact_at` that the chain does not confirm: the home's own notes prove nothing."""
+    confirmed: dict[int, bytes | None] = {}
+    findings = []
+    for finding in result.findings:
+        at = finding.intact_at
+        if at is not None:
+            if at.size not in confirmed:
+                found = link.find(generation, at.size)
+                confirmed[at.size] = found.root if found is not None and found.block == at.block else None
+            if confirmed[at.size] != at.root:
+                finding = finding.without_intact_at()
+        findings.append(finding)
+    return AuditResult(result.size, result.rows, result.pending, result.tables, findings, result.entry)

@@ -1,0 +1,1 @@
+"""HTTP, web pages, command line and worker processes: translation only, no rules."""

@@ -1,0 +1,401 @@
+"""Every command of the program, its options and its help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchoring.evidence import verify_evidence
+from anchoring.export import export_evidence
+from anchoring.founding import NETWORK, Plan, create_home, sealer_key
+from anchoring.link import Link, open_link
+from anchoring.network import read_network
+from anchoring.publish import check_head, publish
+from anchoring.receipt import make_receipt
+from anchoring.verify import verify
+from api import console, node_commands, recovery, worker
+from api.console import Timer, print_json, progress, say
+from api.duration import seconds
+from api.language import _
+from api.passphrase import given_passphrase, passphrase, recovery_passphrase
+from careseal import __version__
+from ledger.attach import attach, detach
+from ledger.audit import Scope
+from ledger.errors import LedgerError
+from ledger.files import write_durably
+from ledger.home import Home
+from ledger.journal import Checkpoint
+from ledger.seal import seal, tables_of
+from ledger.tables import Options, attached_tables, find_table
+from samples.hospital import build as build_hospital
+
+HomeOption = Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
+PassphraseOption = Annotated[
+    Path | None, typer.Option("--passphrase-file", help=_("File with the passphrase; else CARESEAL_PASSPHRASE or the unlock file."))
+]
+JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+
+
+def build() -> typer.Typer:
+    """The command line, with help in the language chosen before."""
+    app = typer.Typer(
+        name="careseal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        help=_("Seals hospital records where they are, anchors them on a chain, and finds every alteration."),
+        epilog=_("--lang en|zh chooses the language of every command."),
+    )  # fmt: skip
+    app.callback(invoke_without_command=True)(_version)
+    for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
+                    recovery.restore_command, sample_hospital, demo):  # fmt: skip
+        app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
+    app.add_typer(evidence_app(), name="evidence")
+    app.add_typer(node_commands.app(), name="node")
+    return app
+
+
+def _doc(command: object) -> str:
+    return (command.__doc__ or "").strip()
+
+
+def _version(version: Annotated[bool, typer.Option("--version", help=_("Print the version."))] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@contextmanager
+def opened(path: Path, passphrase_file: Path | None) -> Iterator[tuple[Home, Link]]:
+    """A home for writing, and its chain."""
+    secret = passphrase(passphrase_file)
+    with Home.open(path, lambda: secret) as home, linked(home, secret) as link:
+        yield home, link
+
+
+@contextmanager
+def linked(home: Home, secret: bytes) -> Iterator[Link]:
+    """The chain of an opened home."""
+    chain = home.settings.chain
+    key = None if "://" in chain else sealer_key(Path(chain), lambda: secret)
+    with open_link(home.settings, home.keyring.sealing, key, time.time) as link:
+        yield link
+
+
+def init(
+    home: HomeOption,
+    name: Annotated[str, typer.Option("--name", help=_("The institution's name."))],
+    chain: Annotated[
+        str | None, typer.Option("--chain", help=_("Folder or URL of the chain to join or create; default: inside the home."))
+    ] = None,
+    network: Annotated[Path | None, typer.Option("--network", help=_("The consortium's network file, needed with a URL."))] = None,
+    mirror: Annotated[
+        Path | None, typer.Option("--mirror", help=_("Folder, best on another disk, that gets every entry before it is published."))
+    ] = None,
+    kit: Annotated[Path | None, typer.Option("--kit", help=_("Where to write the recovery kit; default: beside the home."))] = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a home, and found or join a chain."""
+    secret = passphrase(passphrase_file, create=True)
+    spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
+    kit = kit or home.with_name(f"{home.name}-recovery-kit.json")
+    plan = Plan(home, name, kit, chain, network, mirror)
+    settings = create_home(plan, secret, spoken.encode() if spoken else secret, time.time)
+    if as_json:
+        values = {"home": str(home), "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id}
+        values |= {"network": str(home / NETWORK), "kit": str(kit), "mirror": settings.mirror}
+        return print_json(values | ({"recovery_passphrase": spoken} if spoken else {}))
+    say(
+        "{name} is institution {number} of chain {chain_id} ({chain})",
+        name=name,
+        number=settings.institution,
+        chain_id=settings.chain_id,
+        chain=settings.chain,
+    )
+    say("recovery kit: {kit} - keep it away from this machine", kit=kit)
+    if spoken:
+        say("recovery passphrase, shown this once: {passphrase}", passphrase=spoken)
+    if settings.mirror is None:
+        say("no --mirror: if this disk is lost, so is the journal")
+    return None
+
+
+def attach_command(
+    home: HomeOption,
+    source: Annotated[str, typer.Argument(metavar="URL", help=_("The database, as sqlite:///path or postgresql://user@host/name."))],
+    table: Annotated[list[str], typer.Option("--table", help=_("A table to put under seal; may be repeated."))],
+    capture: Annotated[str, typer.Option("--capture", help=_("triggers or scan."))] = "triggers",
+    key: Annotated[list[str] | None, typer.Option("--key", help=_("Key column where there is no primary key; may be repeated."))] = None,
+    writer: Annotated[
+        list[str] | None, typer.Option("--writer", help=_("Database user who may write; may be repeated. Default: all."))
+    ] = None,
+    immutable: Annotated[list[str] | None, typer.Option("--immutable", help=_("Column that may never change; may be repeated."))] = None,
+    final: Annotated[str | None, typer.Option("--final", help=_("SQL condition under which a row is closed to change."))] = None,
+    deletable: Annotated[bool, typer.Option("--deletable", help=_("Rows may be deleted."))] = False,
+    time_column: Annotated[str | None, typer.Option("--time", help=_("Column with the row's own time, to notice back-dating."))] = None,
+    grace: Annotated[str, typer.Option("--grace", help=_("How late a row may be entered, as 30m, 24h or 2d."))] = "24h",
+    subject: Annotated[
+        str | None, typer.Option("--subject", help=_("Patient column, or path COL/TABLE.COL/COL; @row gives each row a key."))
+    ] = None,
+    policy: Annotated[str, typer.Option("--policy", help=_("New rows of a scanned table: adopt or pending."))] = "adopt",
+    copies: Annotated[bool, typer.Option("--copies", help=_("Keep an encrypted copy of every sealed row, to show it as it was."))] = False,
+    digest: Annotated[str, typer.Option("--digest", help=_("sha256 or sm3."))] = "sha256",
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put tables of a database under seal."""
+    options = Options(
+        capture,  # type: ignore[arg-type]
+        tuple(writer or ()),
+        tuple(immutable or ()),
+        final,
+        deletable,
+        time_column,
+        int(seconds(grace)),
+        subject,
+        policy,
+        copies,
+        digest,
+    )
+    secret = passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home:
+        tables = attach(opened_home, source, table, key or (), options, _now_ms())
+    if as_json:
+        return print_json({"attached": [{"table": t.name, "key": list(t.shape.key), "columns": len(t.shape.columns)} for t in tables]})
+    for t in tables:
+        say("{table}: {columns} columns, key {key}", table=t.name, columns=len(t.shape.columns), key=", ".join(t.shape.key))
+    return None
+
+
+def detach_command(
+    home: HomeOption,
+    table: Annotated[list[str] | None, typer.Option("--table", help=_("The table to let go; may be repeated. Default: all."))] = None,
+    gone: Annotated[bool, typer.Option("--gone", help=_("The database is gone for good: only take it off the list."))] = False,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal what is captured, restore the schema as it was, and end the sealing of tables."""
+    secret = passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home:
+        tables = list(tables_of(opened_home, table or ()))
+        detach(opened_home, tables, _now_ms(), force=gone)
+    if as_json:
+        return print_json({"detached": [t.name for t in tables]})
+    for t in tables:
+        say("{table} is detached; its entries stay in the journal", table=t.name)
+    return None
+
+
+def seal_command(
+    home: HomeOption,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", help=_("Where to write the signed receipt; default: receipts/ in the home."))
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal new and changed rows, and publish the checkpoint on the chain."""
+    timer = Timer()
+    with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
+        check_head(opened_home, link)
+        sealed = seal(opened_home, _now_ms(), progress=rows)
+        publish(opened_home, link)
+        checkpoint = opened_home.journal.latest()
+        written = None if checkpoint is None else write_receipt(opened_home, link, checkpoint, receipt)
+    if as_json:
+        return print_json(seal_json(sealed.added, checkpoint, written, timer.seconds))
+    say("{added} entries added in {seconds:.2f} s", added=sealed.added, seconds=timer.seconds)
+    if checkpoint is not None:
+        say(
+            "anchored: {size} entries, root {root}, block {block}", size=checkpoint.size, root=checkpoint.root.hex(), block=checkpoint.block
+        )
+        say("receipt: {path} - keep a copy outside this machine", path=written)
+    return None
+
+
+def seal_json(added: int, checkpoint: Checkpoint | None, receipt: Path | None, took: float) -> dict[str, object]:
+    """The document of `seal --json`."""
+    values: dict[str, object] = {"added": added, "seconds": round(took, 3), "receipt": str(receipt) if receipt else None}
+    if checkpoint is None:
+        return values | {"size": 0, "root": None, "block": None, "tx": None}
+    return values | {"size": checkpoint.size, "root": checkpoint.root.hex(), "block": checkpoint.block, "tx": checkpoint.tx}
+
+
+def write_receipt(home: Home, link: Link, checkpoint: Checkpoint, path: Path | None) -> Path:
+    """Write the signed receipt of an anchored checkpoint."""
+    target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
+    try:
+        if path is None:
+            target.parent.mkdir(exist_ok=True)
+        write_durably(target, make_receipt(home.settings, checkpoint, link))
+    except OSError as error:
+        raise LedgerError(f"cannot write the receipt {target}: {error.strerror}; the checkpoint is anchored all the same") from error
+    return target
+
+
+def verify_command(
+    home: HomeOption,
+    table: Annotated[list[str] | None, typer.Option("--table", help=_("Audit this table only; may be repeated."))] = None,
+    since: Annotated[
+        list[Path] | None, typer.Option("--since", help=_("A receipt kept elsewhere; finds a home rolled back as a whole."))
+    ] = None,
+    max_lag: Annotated[
+        str | None, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", min=1, max=64, help=_("How many processes share the work."))] = 1,
+    values: Annotated[bool, typer.Option("--values", help=_("Show altered columns before and after, where a copy was kept."))] = False,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
+    timer = Timer()
+    lag = None if max_lag is None else seconds(max_lag)
+    with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
+        scope = Scope(list(tables_of(opened_home, table or ())))
+        verified = verify(
+            opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
+        )
+    if as_json:
+        print_json(console.audit_json(verified.audit, timer.seconds, verified.external))
+    else:
+        console.print_audit(verified.audit, timer.seconds, verified.external)
+    raise typer.Exit(0 if verified.audit.ok else 1)
+
+
+def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: JsonOption = False) -> None:
+    """Show the home's tables, journal, chain and mirror."""
+    secret = passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home:
+        tables = [
+            {"table": t.name, "capture": t.options.capture, "key": list(t.shape.key), "sealed": t.sealed}
+            for t in attached_tables(opened_home)
+        ]
+        journal, settings = opened_home.journal, opened_home.settings
+        anchored, oldest = journal.latest(anchored=True), journal.unanchored()
+        with linked(opened_home, secret) as link:
+            head = link.head().last
+            founding = link.consortium.founding()
+        size = journal.size
+    chain_size = 0 if head is None else head.size
+    if as_json:
+        return print_json({
+            "name": settings.name, "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id,
+            "size": size, "anchored": 0 if anchored is None else anchored.size, "chain_size": chain_size, "outbox": oldest is not None,
+            "mirror": settings.mirror, "founding": founding, "tables": tables,
+        })  # fmt: skip
+    say(
+        "{name}, institution {number} of chain {chain_id} ({chain})",
+        name=settings.name,
+        number=settings.institution,
+        chain_id=settings.chain_id,
+        chain=settings.chain,
+    )
+    say("journal: {size} entries, {anchored} of them on the chain", size=size, anchored=chain_size)
+    say("mirror: {mirror}", mirror=settings.mirror or _("none"))
+    if founding:
+        say("the consortium is being founded: whoever reaches the chain can join; end it with careseal node close-founding")
+    for t in tables:
+        say(
+            "table {table}: {capture}, {sealed}",
+            table=t["table"],
+            capture=t["capture"],
+            sealed=_("sealed") if t["sealed"] else _("not sealed yet"),
+        )
+    return None
+
+
+def sample_hospital(
+    file: Annotated[Path, typer.Argument(metavar="FILE.db", help=_("The SQLite file to create."))],
+    site: Annotated[int, typer.Option("--site", min=1, help=_("Which hospital of the region; 1 to 3 share patients."))] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a hospital's database from synthetic patients (Synthea)."""
+    with progress(not as_json) as rows:
+        counts = build_hospital(file, site, progress=lambda table, done, total: rows(table, 0))
+    if as_json:
+        return print_json({"file": str(file), "site": site, "tables": counts})
+    say("{file}: {rows} rows in {tables} tables", file=file, rows=sum(counts.values()), tables=len(counts))
+    return None
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help=_("Where the demo's homes and databases are left; emptied first."))] = Path(
+        "demo-homes"
+    ),
+) -> None:
+    """Watch records being sealed, altered behind the application's back, and found."""
+    from api.demo import run_demo
+
+    raise typer.Exit(run_demo(folder))
+
+
+def evidence_app() -> typer.Typer:
+    """`careseal evidence export|verify`."""
+    app = typer.Typer(no_args_is_help=True, help=_("Make and verify evidence files."))
+
+    @app.command("export", help=_("Write the evidence of a record's sealed version."))
+    def export(
+        home: HomeOption,
+        table: Annotated[str, typer.Argument(metavar="TABLE")],
+        key: Annotated[list[str], typer.Argument(metavar="KEY...", help=_("The record's key, in the order of the key columns."))],
+        output: Annotated[Path, typer.Option("--output", "-o", help=_("The evidence file to write."))],
+        passphrase_file: PassphraseOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        with opened(home, passphrase_file) as (opened_home, link):
+            find_table(opened_home, table)
+            data, proved = export_evidence(opened_home, link, _network(home / NETWORK), table, key)
+        try:
+            write_durably(output, data)
+        except OSError as error:
+            raise LedgerError(f"cannot write {output}: {error.strerror}") from error
+        if as_json:
+            return print_json({"file": str(output), "bytes": len(data), "size": proved.size, "block": proved.block})
+        say("{file}: {bytes} bytes", file=output, bytes=len(data))
+        return None
+
+    @app.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated or foreign, 2 unreadable."))
+    def verify_file(
+        file: Annotated[Path, typer.Argument(metavar="FILE")],
+        network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
+        values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        trusted = _network(network)
+        try:
+            with file.open("rb") as source:
+                data = source.read((1 << 25) + 1)
+        except OSError as error:
+            raise LedgerError(f"cannot read {file}: {error.strerror}") from error
+        proved = verify_evidence(data, trusted)
+        shown = {
+            "valid": True, "institution": proved.institution, "chain_id": proved.chain_id, "table": proved.table, "version": proved.version,
+            "kind": proved.kind, "baseline": proved.baseline, "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
+            "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
+            "later_versions_excluded": False,
+        } | ({"values": proved.values} if values else {})  # fmt: skip
+        if as_json:
+            return print_json(shown)
+        say("VALID: version {version} of a record of {table}, sealed {time} by institution {number}, anchored in block {block}",
+            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), number=proved.institution, block=proved.block)  # fmt: skip
+        say("baseline at attach: nothing is proved about earlier times" if proved.baseline else "sealed when written")
+        say("later versions are not excluded")
+        for name, value in proved.values.items() if values else ():
+            console.out.print(f"  {name} = {value}", markup=False)
+        return None
+
+    return app
+
+
+def _network(path: Path):  # type: ignore[no-untyped-def]
+    try:
+        return read_network(path)
+    except OSError as error:
+        raise LedgerError(f"cannot read the network file {path}: {error.strerror}") from error
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,150 @@
+"""What commands print: lines for people, JSON for programs, progress bars where a person waits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from api.language import _
+from ledger.audit import AuditResult
+from ledger.findings import Finding, FindingKind, IntactAt
+
+Rows = Callable[[str, int], None]
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+MOST_FINDINGS = 100
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(text: str, **values: object) -> None:
+    """A line for people; `text` is a message id with {names}."""
+    out.print(_(text).format(**values), markup=False)
+
+
+@contextmanager
+def progress(shown: bool) -> Iterator[Rows]:
+    """A Rows callback that draws what is being done, on standard error, when that is a terminal."""
+    if not shown or not err.is_terminal:
+        yield lambda table, rows: None
+        return
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        console=err,
+    )
+    tasks: dict[str, object] = {}
+    with bar:
+
+        def advance(table: str, rows: int) -> None:
+            if table not in tasks:
+                tasks[table] = bar.add_task(table, total=None)
+            bar.advance(tasks[table], rows)  # type: ignore[arg-type]
+
+        yield advance
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 UTC as ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def finding_json(finding: Finding) -> dict[str, object]:
+    """A finding as `verify --json` gives it."""
+    shown: dict[str, object] = {
+        "kind": finding.kind.value,
+        "table": finding.table,
+        "key": finding.key,
+        "columns": list(finding.columns),
+        "version": finding.version,
+        "author": finding.author,
+        "intact_at": intact_json(finding.intact_at),
+        "detail": finding.detail,
+    }
+    if finding.before is not None or finding.after is not None:
+        shown |= {"before": finding.before, "after": finding.after}
+    return shown
+
+
+def intact_json(intact: IntactAt | None) -> dict[str, object] | None:
+    """`intact_at` as JSON; the time is ISO 8601 UTC."""
+    return None if intact is None else {"size": intact.size, "root": intact.root.hex(), "block": intact.block, "time": iso(intact.time)}
+
+
+def audit_json(result: AuditResult, seconds: float, external: bool) -> dict[str, object]:
+    """The document of `verify --json`."""
+    tables = [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables]
+    return {
+        "ok": result.ok,
+        "rows": result.rows,
+        "pending": result.pending,
+        "seconds": round(seconds, 3),
+        "size": result.size,
+        "externally_anchored": external,
+        "tables": tables,
+        "findings": [finding_json(finding) for finding in result.findings],
+    }
+
+
+def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
+    """An audit for people."""
+    for finding in result.findings[:MOST_FINDINGS]:
+        print_finding(finding)
+    if len(result.findings) > MOST_FINDINGS:
+        say("… and {n} more findings; --json lists them all", n=len(result.findings) - MOST_FINDINGS)
+    rate = result.rows / seconds if seconds else 0
+    say("{rows} rows in {tables} tables audited in {seconds:.2f} s ({rate:,.0f} rows/s), {pending} pending",
+        rows=result.rows, tables=len(result.tables), seconds=seconds, rate=rate, pending=result.pending)  # fmt: skip
+    if any(not table.author_known for table in result.tables):
+        say("SQLite knows no users: writers cannot be told apart there")
+    if not external:
+        say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")
+    problems = sum(1 for f in result.findings if f.kind is not FindingKind.UNANCHORED)
+    if result.ok:
+        say("INTACT")
+    else:
+        say("{n} FINDINGS", n=problems)
+
+
+def print_finding(finding: Finding) -> None:
+    """One finding: kind, table, key, columns, and since when."""
+    key = ", ".join(f"{name}={value}" for name, value in finding.key.items())
+    parts = [f"{_(finding.kind.value.upper())}  {finding.table or _('journal')}" + (f" [{key}]" if key else "")]
+    if finding.columns:
+        parts.append(_("columns: {names}").format(names=", ".join(finding.columns)))
+    if finding.author:
+        parts.append(_("by {author}").format(author=finding.author))
+    if finding.intact_at is not None:
+        parts.append(_("intact until {time} (block {block})").format(time=iso(finding.intact_at.time), block=finding.intact_at.block))
+    if finding.detail:
+        parts.append(finding.detail)
+    out.print("  ".join(parts), markup=False, style="bold red" if finding.kind is not FindingKind.UNANCHORED else "yellow")
+    for name in finding.columns:
+        if finding.before is not None or finding.after is not None:
+            before = _("no copy was kept") if finding.before is None else finding.before.get(name)
+            after = _("gone") if finding.after is None else finding.after.get(name)
+            say("    {name}: before: {before}  after: {after}", name=name, before=before, after=after)
+
+
+class Timer:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start

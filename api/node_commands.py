@@ -1,0 +1,207 @@
+"""`careseal node`: serve the embedded chain, look at it, and vote in the consortium."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchoring.founding import NETWORK, institution_name, sealer_key
+from api.console import print_json, progress, say
+from api.language import _
+from api.passphrase import passphrase
+from contracts.actions import Action, Role, admit, new_generation, replace_sealing_key, suspend
+from ledger.errors import HomeError
+from ledger.home import Home, read_settings
+from node.client import connect
+from node.embedded import EmbeddedChain
+from node.server import serve
+
+HomeOption = Annotated[Path | None, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
+ChainOption = Annotated[Path | None, typer.Option("--chain", help=_("The chain's folder; default: the home's chain."))]
+PassphraseOption = Annotated[Path | None, typer.Option("--passphrase-file")]
+JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+
+
+def app() -> typer.Typer:
+    """The commands of `careseal node`."""
+    made = typer.Typer(no_args_is_help=True, help=_("Run and look at the embedded chain; admit members."))
+    commands: dict[str, Callable[..., None]] = {
+        "run": run, "status": status, "check": check, "members": members, "admit": admit_member, "suspend": suspend_member,
+        "replace-key": replace_key, "new-generation": approve_generation, "close-founding": close_founding,
+    }  # fmt: skip
+    for name, command in commands.items():
+        made.command(name, help=_((command.__doc__ or "").strip()))(command)
+    return made
+
+
+def run(
+    home: HomeOption = None,
+    chain: ChainOption = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help=_("Port on loopback; 0 takes a free one."))] = 8545,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Serve the embedded chain on loopback until interrupted; other commands then use it."""
+    folder, secret = _folder(home, chain), passphrase(passphrase_file)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with serve(folder, sealer_key(folder, lambda: secret)(), time.time, port=port) as server:
+        say("serving the chain in {folder} at {url}", folder=folder, url=server.url)
+        stop.wait()
+
+
+def status(home: HomeOption = None, chain: ChainOption = None, as_json: JsonOption = False) -> None:
+    """Show the chain's id and head."""
+    target = _target(home, chain)
+    with connect(target, None, time.time) as w3:
+        head = w3.eth.get_block("latest")
+        values = {
+            "chain": str(target),
+            "chain_id": w3.eth.chain_id,
+            "block": head["number"],
+            "hash": w3.to_hex(head["hash"]),
+            "time": head["timestamp"],
+        }
+    if as_json:
+        return print_json(values)
+    return say("chain {chain_id} in {chain}: block {block}, {hash}", **values)
+
+
+def check(home: HomeOption = None, chain: ChainOption = None) -> None:
+    """Walk the whole embedded chain: every block, seal and state."""
+    with progress(True) as rows, EmbeddedChain.open(_folder(home, chain), None, time.time) as opened:
+        done = 0
+
+        def told(now: int, total: int) -> None:
+            nonlocal done
+            rows("chain", now - done)
+            done = now
+
+        opened.check(told)
+        number = opened.head.number
+    say("the chain is whole: {blocks} blocks", blocks=number + 1)
+
+
+def members(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the consortium's institutions and open proposals."""
+    from api.commands import opened
+
+    with opened(home, passphrase_file) as (_home, link):
+        consortium = link.consortium
+        listed = [consortium.institution(number) for number in range(1, consortium.institution_count() + 1)]
+        open_proposals = [p for p in (consortium.proposal(n) for n in range(1, consortium.proposal_count() + 1)) if not p.until_block]
+        names = {institution_name(_home.settings.name): _home.settings.name}
+    values = [{"id": i.id, "name": names.get(i.name), "active": i.active, "from": i.from_block, "until": i.until_block} for i in listed]
+    if as_json:
+        return print_json(
+            {
+                "members": values,
+                "proposals": [{"number": p.number, "action": p.action.kind.name.lower(), "votes": p.votes} for p in open_proposals],
+            }
+        )
+    for value in values:
+        say("institution {id}: {name}, {state}, since block {since}", id=value["id"], name=value["name"] or "-", since=value["from"],
+            state=_("active") if value["active"] else _("ended"))  # fmt: skip
+    for p in open_proposals:
+        say("proposal {number}: {action}, {votes} votes", number=p.number, action=p.action.kind.name.lower(), votes=p.votes)
+    return None
+
+
+def admit_member(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    account: Annotated[str, typer.Option("--account", help=_("The new institution's account, as its init printed it."))],
+    name: Annotated[str, typer.Option("--name", help=_("The new institution's name."))],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Vote to admit an institution; the majority's vote admits it."""
+    _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, account))
+
+
+def suspend_member(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    institution: Annotated[int, typer.Option("--institution", min=1)],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Vote to suspend an institution for good."""
+    _vote(home, passphrase_file, suspend(institution))
+
+
+def replace_key(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    institution: Annotated[int, typer.Option("--institution", min=1)],
+    account: Annotated[str, typer.Option("--account")],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Vote to give an institution that lost its key another account."""
+    _vote(home, passphrase_file, replace_sealing_key(institution, account))
+
+
+def approve_generation(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    institution: Annotated[int, typer.Option("--institution", min=1)],
+    generation: Annotated[int, typer.Option("--generation", min=1)],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Vote to let an institution begin a new generation of its journal; the old one stays a permanent finding."""
+    secret = passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home:
+        journals = opened_home.settings.journals
+    _vote(home, passphrase_file, new_generation(institution, generation, journals))
+
+
+def close_founding(home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")], passphrase_file: PassphraseOption = None) -> None:
+    """End the founding phase: from now on members are admitted by vote only."""
+    from api.commands import opened
+
+    with opened(home, passphrase_file) as (_home, link):
+        link.send(link.consortium.close_founding(nonce=link.nonce()))
+    say("founding is closed")
+
+
+def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:
+    """Vote for an open proposal of this action, or make one."""
+    from api.commands import opened
+
+    with opened(home, passphrase_file) as (_home, link):
+        consortium = link.consortium
+        for number in range(1, consortium.proposal_count() + 1):
+            proposal = consortium.proposal(number)
+            if proposal.action == action and not proposal.until_block and not consortium.has_voted(number, link.institution):
+                link.send(consortium.vote(number, nonce=link.nonce()))
+                break
+        else:
+            receipt = link.send(consortium.propose(action, nonce=link.nonce()))
+            number = consortium.proposed(receipt) or consortium.proposal_count()
+        proposal = consortium.proposal(number)
+    if proposal.until_block:
+        say("proposal {number} has its majority and is carried out", number=number)
+    else:
+        say("proposal {number} has {votes} votes and waits for the majority", number=number, votes=proposal.votes)
+
+
+def _target(home: Path | None, chain: Path | None) -> str | Path:
+    if chain is not None:
+        return chain
+    if home is None:
+        raise HomeError("name the chain: give --home or --chain")
+    return read_settings(home).chain
+
+
+def _folder(home: Path | None, chain: Path | None) -> Path:
+    target = _target(home, chain)
+    if isinstance(target, str) and "://" in target:
+        raise HomeError("this home's chain is reached by URL: only an embedded chain in a folder can be served or checked here")
+    folder = Path(target)
+    if not (folder / NETWORK).exists():
+        raise HomeError(f"there is no finished chain in {folder}: run careseal init first")
+    return folder

@@ -1,0 +1,77 @@
+"""`careseal run`: seals, publishes and audits a rolling part of the tables, again and again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchoring.publish import check_head, publish
+from anchoring.rolling import next_scope
+from anchoring.verify import verify
+from api import console
+from api.console import say
+from api.duration import seconds
+from api.language import _
+from careseal import CaresealError
+from ledger.seal import seal
+
+log = logging.getLogger("careseal.run")
+
+
+def run(
+    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))],
+    every: Annotated[str, typer.Option("--every", help=_("How often to seal, as 60s or 5m."))] = "60s",
+    full_audit_every: Annotated[
+        str, typer.Option("--full-audit-every", help=_("In what time every row is audited again, as 24h."))
+    ] = "24h",
+    max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor."))] = "10m",
+    cycles: Annotated[int, typer.Option("--cycles", min=0, help=_("Stop after this many rounds; 0 runs until interrupted."))] = 0,
+    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file")] = None,
+) -> None:
+    """Seal, publish and audit in rounds until interrupted; a round that fails is tried again in the next."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    period, whole, lag = seconds(every), seconds(full_audit_every), seconds(max_lag)
+    if period < 1 or whole < period:
+        raise typer.BadParameter("--every must be at least 1s and at most --full-audit-every")
+    done, failed, found = 0, 0, False
+    while not stop.is_set():
+        start = time.monotonic()
+        try:
+            found |= _round(home, passphrase_file, period / whole, lag)
+            failed = 0
+        except CaresealError as error:
+            failed += 1
+            console.err.print(f"careseal: {error}", markup=False)
+        done += 1
+        if cycles and done >= cycles:
+            break
+        stop.wait(
+            max(0.0, period * min(2**failed, 8) - (time.monotonic() - start)) if failed else max(0.0, period - (time.monotonic() - start))
+        )
+    raise typer.Exit(2 if failed else 1 if found else 0)
+
+
+def _round(home: Path, passphrase_file: Path | None, share: float, lag: float) -> bool:
+    """One round; whether it found something."""
+    from api.commands import opened
+
+    with opened(home, passphrase_file) as (opened_home, link):
+        check_head(opened_home, link)
+        sealed = seal(opened_home, int(time.time() * 1000))
+        published = publish(opened_home, link)
+        scope = next_scope(opened_home, share)
+        result = verify(opened_home, link, scope, time.time(), max_lag=lag).audit
+    block = published[-1].block if published else None
+    say("{time}  {added} entries added, anchored in block {block}, {rows} rows audited, {n} findings", time=console.iso(time.time()),
+        added=sealed.added, block=block, rows=result.rows, n=len(result.findings))  # fmt: skip
+    for finding in result.findings[: console.MOST_FINDINGS]:
+        console.print_finding(finding)
+    return not result.ok

@@ -1,0 +1,1 @@
+"""What a hospital records: commitments, journal, tree, stores, sources, audit."""

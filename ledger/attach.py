@@ -1,0 +1,83 @@
+"""Taking tables under seal, and letting them go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ledger.errors import LedgerError
+from ledger.home import Home
+from ledger.seal import seal
+from ledger.shape import Shape
+from ledger.sources import open_source
+from ledger.tables import Attached, Options, attached_tables
+from ledger.wire import MAX_COLUMNS, Kind
+
+_MAX_TABLES = 65535
+
+
+def attach(home: Home, url: str, names: Sequence[str], key: Sequence[str], options: Options, now: int) -> list[Attached]:
+    """Attach tables of one database: check that every column can be committed to, install capture, journal the configuration.
+
+    All or none is recorded. Running it again after a crash completes it. SourceError names the column or table that is refused.
+    """
+    if not names:
+        raise LedgerError("name at least one --table")
+    existing = {table.name for table in attached_tables(home)}
+    for name in names:
+        if name in existing or list(names).count(name) > 1:
+            raise LedgerError(f"table {name} is attached already: detach it first to attach it anew")
+    source = open_source(url)
+    try:
+        with source.snapshot() as snapshot:
+            shapes = [snapshot.describe(name, key or None) for name in names]
+            for shape in shapes:
+                check(shape, options)
+                snapshot.check_options(shape, subject=None if options.subject == "@row" else options.subject, final=options.final)
+        if options.capture == "triggers":
+            for shape in shapes:
+                source.install_capture(shape)
+        return _record(home, source.url, shapes, options, now)
+    finally:
+        source.close()
+
+
+def check(shape: Shape, options: Options) -> None:
+    """Raise LedgerError where a table cannot be committed to with these options."""
+    if len(shape.columns) > MAX_COLUMNS:
+        raise LedgerError(f"table {shape.table} has {len(shape.columns)} columns; at most {MAX_COLUMNS} can be committed to")
+    options.check(shape)
+
+
+def _record(home: Home, url: str, shapes: list[Shape], options: Options, now: int) -> list[Attached]:
+    first = int(home.store.db.execute("SELECT coalesce(max(id), 0) + 1 FROM tables").fetchone()[0])
+    if first + len(shapes) > _MAX_TABLES:
+        raise LedgerError(f"a home can attach {_MAX_TABLES} tables in its life: start another home")
+    attached = []
+    with home.batch() as batch:
+        for number, shape in enumerate(shapes, first):
+            table = Attached(number, url, shape, options, batch.next)
+            batch.add_event(Kind.CONFIGURATION, table.document(), now)
+            table.put(batch, home.keyring)
+            attached.append(table)
+    return attached
+
+
+def detach(home: Home, tables: Sequence[Attached], now: int, *, force: bool = False) -> None:
+    """Seal what is captured, remove capture so that the schema is as before, and journal it; the entries stay.
+
+    `force` leaves out the database: for one that is gone for good.
+    """
+    if not force:
+        seal(home, now, tables=tables)
+    for table in tables:
+        if not force and table.options.capture == "triggers":
+            source = open_source(table.source)
+            try:
+                source.remove_capture(table.shape)
+            finally:
+                source.close()
+        with home.batch() as batch:
+            batch.add_event(Kind.CONFIGURATION, {"detach": {"id": table.id, "table": table.name}}, now)
+            batch.put("emptied", table.id)
+            replace(table, sealed=True, detached=True).put(batch, home.keyring)

@@ -1,0 +1,230 @@
+"""The audit: the journal against the chain, every row against the journal, and what is found, assembled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from ledger import canonical
+from ledger.audit_workers import Range, Workers, run_ranges
+from ledger.errors import LedgerError
+from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot
+from ledger.home import Home
+from ledger.journal_pass import JournalReport
+from ledger.reporting import Reporter
+from ledger.seal import quiet
+from ledger.table_pass import TableReport
+from ledger.tables import Attached, attached_tables
+from ledger.wire import EventEntry, Kind, decode_entry
+
+Progress = Callable[[str, int], None]
+RANGE_ROWS = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What the outside says of this journal: `head_size` entries are on the chain; `roots` maps sizes to the roots they must have.
+
+    `lag` is the age, in seconds, of the oldest entry that is not on the chain, where it exceeds what the operator allows.
+    """
+
+    head_size: int
+    roots: Mapping[int, bytes]
+    lag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """One table's part of an audit."""
+
+    name: str
+    rows: int
+    pending: int
+    findings: int
+    author_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one."""
+
+    size: int
+    rows: int
+    pending: int
+    tables: list[TableResult]
+    findings: list[Finding]
+    entry: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.kind in WARNINGS for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to audit: all of the `tables`, or of each only the keys of `parts`; `journal` walks all entries."""
+
+    tables: Sequence[Attached]
+    parts: Mapping[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+    journal: bool = True
+
+
+def audit(
+    home: Home,
+    scope: Scope,
+    anchors: Anchors,
+    now: float,
+    *,
+    processes: int = 1,
+    values: bool = False,
+    record: bool = True,
+    progress: Progress = quiet,
+) -> AuditResult:
+    """Audit and journal the result. `now` in seconds since 1970 UTC. Streams: memory does not grow with tables or journal rows.
+
+    The journal's head is taken first, then rows and queue of each database in one snapshot. SourceError where a database cannot be
+    read and KeyUnavailable where a secret store cannot be opened: then nothing is said about the rows.
+    """
+    size = home.journal.size
+    everything = len(scope.tables) == len(attached_tables(home)) and not scope.parts
+    with home.store.reading(), ExitStack() as stack:
+        spots = _rolled_back(size, anchors)
+        workers = stack.enter_context(Workers(home, scope.tables, processes))
+        ranges = _ranges(home, scope)
+        journal, reports, claimed = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
+        reports = _joined(reports)
+        spots += journal.spots + _configuration(home, journal) if scope.journal else []
+        spots += workers.schema_spots()
+        if scope.journal and everything:
+            spots += _unclaimed(home, journal, claimed, scope.tables)
+        reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
+        found = reporter.findings([*spots, *(spot for report in reports for spot in report.spots)], journal.violations, workers)
+    if anchors.lag is not None:
+        found.append(Finding(FindingKind.UNANCHORED, None, detail=f"entries wait for their anchor for {anchors.lag:.0f} s"))
+    names = {table.id: table.name for table in scope.tables}
+    counts = {name: sum(1 for finding in found if finding.table == name) for name in names.values()}
+    tables = [
+        TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
+        for r in sorted(reports, key=lambda r: r.table)
+    ]
+    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found)
+    if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
+        return result
+    return _journalled(home, scope, result, reports, now)
+
+
+def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
+    highest = max([anchors.head_size, *anchors.roots])
+    if highest <= size:
+        return []
+    return [
+        Spot(
+            FindingKind.ROLLED_BACK,
+            None,
+            detail=f"the journal has {size} entries, {highest} are known outside: restore it from the mirror",
+        )
+    ]
+
+
+def _ranges(home: Home, scope: Scope) -> list[Range]:
+    """Ranges of keys of about RANGE_ROWS records each, so that processes can share the work."""
+    ranges = []
+    for table in scope.tables:
+        low, high = scope.parts.get(table.id, (None, None))
+        query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
+        while True:
+            row = home.store.db.execute(query, (table.id, low or b"", RANGE_ROWS)).fetchone()
+            if row is None or (high is not None and row[0] >= high):
+                break
+            ranges.append(Range(table.id, low, row[0]))
+            low = row[0]
+        ranges.append(Range(table.id, low, high))
+    return ranges
+
+
+def _joined(reports: Sequence[TableReport]) -> list[TableReport]:
+    joined: dict[int, TableReport] = {}
+    for report in reports:
+        whole = joined.setdefault(report.table, TableReport(report.table))
+        whole.rows, whole.pending = whole.rows + report.rows, whole.pending + report.pending
+        whole.spots += report.spots
+    return list(joined.values())
+
+
+def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
+    """The home's list of tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
+    wanted: dict[int, dict[str, object]] = {}
+    try:
+        for index in journal.configurations:
+            document = canonical.decode(home.journal.document(index)[1])
+            if "attach" in document:
+                attach = document["attach"]
+                wanted[attach["id"]] = dict(document)  # type: ignore[index, call-overload]
+            elif "detach" in document:
+                wanted.pop(document["detach"]["id"], None)  # type: ignore[index, call-overload, arg-type]
+        attached = {table.id: table.document() for table in attached_tables(home)}
+    except (LedgerError, KeyError, TypeError) as error:
+        return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")]
+    return [
+        Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's record of table {number} is not the one that was journalled")
+        for number in wanted.keys() | attached.keys()
+        if canonical.encode(wanted.get(number)) != canonical.encode(attached.get(number))
+    ]
+
+
+def _unclaimed(home: Home, journal: JournalReport, claimed: bytearray, tables: Sequence[Attached]) -> list[Spot]:
+    """Every last entry of a record must be the one that the audit judged a key by, and no other."""
+    if claimed == journal.heads:
+        return []
+    spots, scope = [], {table.id for table in tables}
+    for index, (head, claim) in enumerate(zip(journal.heads, claimed, strict=True)):
+        if head == claim:
+            continue
+        entry = decode_entry(home.journal.entry(index))
+        if isinstance(entry, EventEntry) or entry.table not in scope:
+            continue
+        if claim:
+            spots.append(
+                Spot(
+                    FindingKind.JOURNAL_ALTERED,
+                    entry.table,
+                    entry=index,
+                    detail=f"the home's index names entry {index}, which is not a record's last",
+                )
+            )
+        elif entry.kind is not Kind.DELETED or entry.version > 1:
+            spots.append(
+                Spot(
+                    FindingKind.FORKED,
+                    entry.table,
+                    entry=index,
+                    detail=f"entry {index} is the last of a record that the home's index does not name",
+                )
+            )
+    return spots
+
+
+def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+    listed = [
+        {"kind": f.kind.value, "table": f.table, "key": f.key, "columns": list(f.columns), "version": f.version} for f in result.findings
+    ]
+    document = {
+        "audit": {
+            "at": int(now * 1000),
+            "size": result.size,
+            "root": home.journal.tree.root(result.size).hex(),
+            "journal": scope.journal,
+            "tables": [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables],
+            "findings": len(result.findings),
+            "findings_sha256": sha256(canonical.encode(listed)).hexdigest(),
+        }
+    }
+    clean = {table.name: table.findings == 0 for table in result.tables}
+    with home.batch() as batch:
+        index = batch.add_event(Kind.AUDIT, document, int(now * 1000))
+        for table in scope.tables:
+            low, high = scope.parts.get(table.id, (None, None))
+            batch.put("audits", index, table.id, low, high, result.size, int(clean[table.name]))
+    return AuditResult(result.size, result.rows, result.pending, result.tables, result.findings, index)

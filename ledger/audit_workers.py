@@ -1,0 +1,229 @@
+"""Runs the passes of an audit in this process or in several that see the same snapshot."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+
+from careseal import CaresealError
+from ledger.errors import SourceError
+from ledger.findings import Spot
+from ledger.home import LEDGER, SUBJECTS, Home
+from ledger.journal_pass import JournalReport, journal_pass
+from ledger.keys import Keyring, SubjectKeys
+from ledger.shape import Snapshot, Source
+from ledger.sources import open_source
+from ledger.store import Store
+from ledger.table_pass import TablePass, TableReport
+from ledger.tables import Attached
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys low <= key < high of a table."""
+
+    table: int
+    low: bytes | None
+    high: bytes | None
+
+
+class Passes:
+    """One process's view: a snapshot of each database, and a pass for each table."""
+
+    def __init__(self, store: Store, subjects: SubjectKeys, tables: Sequence[Attached], size: int) -> None:
+        self.store, self.claimed = store, bytearray(size)
+        self._subjects, self._tables = subjects, {table.id: table for table in tables}
+        self._stack = ExitStack()
+        self._sources: dict[str, Source] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._passes: dict[int, TablePass] = {}
+
+    def open(self, tokens: Mapping[str, str | None]) -> None:
+        """Open a snapshot of each database; with tokens of frozen sources all processes see the same."""
+        for url in {table.source: None for table in self._tables.values()}:
+            source = self._sources[url] = self._stack.enter_context(_closing(open_source(url)))
+            self._snapshots[url] = self._stack.enter_context(source.snapshot(tokens.get(url)))
+
+    def source_of(self, table: int) -> Source:
+        return self._sources[self._tables[table].source]
+
+    def snapshot_of(self, table: int) -> Snapshot:
+        return self._snapshots[self._tables[table].source]
+
+    def table_pass(self, number: int) -> TablePass:
+        if number not in self._passes:
+            table = self._tables[number]
+            self._passes[number] = TablePass(self.store.db, self._subjects, table, self._snapshots[table.source], self.claimed, set())
+        return self._passes[number]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class _closing(ExitStack):  # noqa: N801 - reads as a verb where it is used
+    """contextlib.closing for a Source, typed."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self.callback(source.close)
+
+    def __enter__(self) -> Source:  # type: ignore[override]
+        return self._source
+
+
+class Workers:
+    """The processes of one audit. With one process, or where a source cannot be frozen, all runs here."""
+
+    def __init__(self, home: Home, tables: Sequence[Attached], processes: int) -> None:
+        self._home, self._tables = home, tables
+        self._size = home.journal.size
+        self.local = Passes(home.store, home.subjects, tables, self._size)
+        self._count = processes
+        self.others: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+
+    def __enter__(self) -> Workers:
+        try:
+            if self._count < 2 or not self._start_others():
+                self.local.open({})
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _start_others(self) -> bool:
+        """Start the other processes while every source stands still, so that one snapshot serves all."""
+        with ExitStack() as frozen:
+            tokens: dict[str, str | None] = {}
+            for url in {table.source: None for table in self._tables}:
+                source = frozen.enter_context(_closing(open_source(url)))
+                tokens[url] = frozen.enter_context(source.freeze())
+            if None in tokens.values():
+                return False
+            self.local.open(tokens)
+            context = multiprocessing.get_context("spawn")
+            for _ in range(self._count - 1):
+                mine, theirs = context.Pipe()
+                process = context.Process(target=_worker, args=(theirs,), daemon=True)
+                process.start()
+                theirs.close()
+                self.others.append((process, mine))
+                mine.send((self._home.path, self._home.keyring, list(self._tables), self._size, tokens))
+            for _, pipe in self.others:
+                _answer(pipe)
+        return True
+
+    def schema_spots(self) -> list[Spot]:
+        """Findings about tables as a whole."""
+        return [spot for table in self._tables for spot in self.local.table_pass(table.id).schema()]
+
+    def knows_authors(self, table: int) -> bool:
+        return self.local.source_of(table).knows_authors
+
+    def row(self, table: Attached, key: bytes) -> bytes | None:
+        """The present row of a key, in the audit's snapshot; None where there is none, or the table was not read."""
+        if table not in self._tables:
+            return None
+        for rows in self.local.snapshot_of(table.id).rows(table.shape, low=key, high=key + b"\0"):
+            return rows.rows[0]
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process, pipe in self.others:
+            pipe.close()
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+        self.local.close()
+
+
+def run_ranges(
+    workers: Workers, size: int, roots: Mapping[int, bytes] | None, ranges: Sequence[Range], progress: Progress
+) -> tuple[JournalReport, list[TableReport], bytearray]:
+    """Run the journal's pass (unless `roots` is None) and all ranges; returns the reports and the claims of all processes."""
+    tasks: list[Range | dict[int, bytes]] = list(reversed(ranges))
+    if roots is not None:
+        tasks.append(dict(roots))
+    results: list[JournalReport | TableReport] = []
+    busy: dict[Connection, bool] = {}
+    for _, pipe in workers.others:
+        if tasks:
+            pipe.send(tasks.pop())
+            busy[pipe] = True
+
+    def collect(timeout: float | None) -> None:
+        for pipe in wait(list(busy), timeout):
+            assert isinstance(pipe, Connection)  # noqa: S101 - only pipes are waited for
+            result = _answer(pipe)
+            results.append(result)
+            del busy[pipe]
+            if isinstance(result, TableReport):
+                progress(next(t.name for t in workers._tables if t.id == result.table), result.rows)
+            if tasks:
+                pipe.send(tasks.pop())
+                busy[pipe] = True
+
+    while tasks:
+        results.append(_run(workers.local, size, tasks.pop(), progress))
+        if busy:
+            collect(0)
+    while busy:
+        collect(None)
+    claimed = workers.local.claimed
+    for _, pipe in workers.others:
+        pipe.send(None)
+        claimed = _both(claimed, _answer(pipe))
+    journal = next((result for result in results if isinstance(result, JournalReport)), JournalReport())
+    return journal, [result for result in results if isinstance(result, TableReport)], claimed
+
+
+def _both(a: bytearray, b: bytearray) -> bytearray:
+    """The union of two processes' claims; a double claim stays visible as 2 or 3."""
+    one, other = int.from_bytes(a, "big"), int.from_bytes(b, "big")
+    if one & other:
+        return bytearray(2 if x and y else x | y for x, y in zip(a, b, strict=True))
+    return bytearray((one | other).to_bytes(len(a), "big"))
+
+
+def _run(passes: Passes, size: int, task: Range | dict[int, bytes], progress: Progress) -> JournalReport | TableReport:
+    if isinstance(task, Range):
+        return passes.table_pass(task.table).run(task.low, task.high, progress)
+    return journal_pass(passes.store.db, size, task)
+
+
+def _answer(pipe: Connection):  # type: ignore[no-untyped-def]
+    """The next answer of a worker; its error is raised here."""
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        raise SourceError("a process of the audit was ended from outside: run it again") from None
+    if isinstance(answer, CaresealError):
+        raise answer
+    return answer
+
+
+def _worker(pipe: Connection) -> None:
+    """What another process runs: opens the same snapshot, then does the ranges that it is sent."""
+    path, keyring, tables, size, tokens = pipe.recv()
+    assert isinstance(path, Path) and isinstance(keyring, Keyring)  # noqa: S101 - sent by Workers
+    try:
+        store = Store(path / LEDGER, readonly=True)
+        passes = Passes(store, SubjectKeys(path / SUBJECTS, keyring, readonly=True), tables, size)
+        store.db.execute("BEGIN")
+        passes.open(tokens)
+        pipe.send(None)
+        while (task := pipe.recv()) is not None:
+            pipe.send(_run(passes, size, task, lambda table, rows: None))
+        pipe.send(passes.claimed)
+        passes.close()
+    except CaresealError as error:
+        pipe.send(type(error)(str(error)))
+    except EOFError:
+        pass

@@ -1,0 +1,172 @@
+"""What one transaction adds to the home: entries and everything derived from them, with a sidecar for the mirror."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2s
+
+from ledger.errors import WireError
+from ledger.journal import Journal, event
+from ledger.keys import SubjectKeys
+from ledger.store import Store
+from ledger.wire import NO_AUTHOR, Kind
+
+Value = int | str | bytes | None
+
+# Every derived table that a batch writes; replaying the same rows on an older home gives the same home.
+_PUT = {
+    "tables": "INSERT OR REPLACE INTO tables VALUES (?,?,?,?,?,?,?,?)",
+    "gone": "DELETE FROM state WHERE tbl=? AND key=?",
+    "state": "INSERT OR REPLACE INTO state VALUES (?,?,?,?,?)",
+    "documents": "INSERT OR REPLACE INTO documents VALUES (?,?,?)",
+    "authors": "INSERT OR REPLACE INTO authors VALUES (?,?)",
+    "copies": "INSERT OR REPLACE INTO copies VALUES (?,?,?)",
+    "violations": "INSERT OR REPLACE INTO violations VALUES (?,?,?,?,?,?)",
+    "audits": "INSERT OR REPLACE INTO audits VALUES (?,?,?,?,?,?)",
+    "consumed": "INSERT OR IGNORE INTO consumed VALUES (?)",
+    "to_consume": "INSERT OR IGNORE INTO to_consume VALUES (?,?)",
+    "checkpoints": "INSERT OR IGNORE INTO checkpoints (generation, size, root, time) VALUES (?,?,?,?)",
+    "emptied": "DELETE FROM state WHERE tbl=?",
+}
+_MAX_SIDECAR = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a row's record stands: index of its last entry, its subject, and whether the row should exist."""
+
+    entry: int
+    sid: int
+    live: bool
+
+
+class Batch:
+    """Collects within one transaction of the store; `flush` writes. Reads through it see what was collected."""
+
+    _FLUSH_AT = 5000
+
+    def __init__(self, store: Store, journal: Journal, subjects: SubjectKeys, *, mirrored: bool) -> None:
+        self.db, self._store, self._journal, self._subjects, self._mirrored = store.db, store, journal, subjects, mirrored
+        self._first = journal.size
+        self._bodies: list[bytes] = []
+        self._rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _PUT}
+        self._state: dict[tuple[int, bytes], State | None] = {}
+        self._authors: dict[str, bytes] = {}
+        self.added = 0
+
+    def add(self, body: bytes) -> int:
+        """Take in an entry; returns its index in the journal."""
+        self._bodies.append(body)
+        self.added += 1
+        return self._first + len(self._bodies) - 1
+
+    def extend(self, bodies: list[bytes], states: Sequence[Sequence[Value]]) -> None:
+        """Take in many new records at once: entries, and their rows of `state`."""
+        self._bodies += bodies
+        self._rows["state"] += states
+        self.added += len(bodies)
+        self.flush_if_full()
+
+    @property
+    def next(self) -> int:
+        """The index that the next entry will get."""
+        return self._first + len(self._bodies)
+
+    def put(self, name: str, *row: Value) -> None:
+        """Take in a row of a derived table."""
+        self._rows[name].append(row)
+
+    def add_event(self, kind: Kind, document: object, time: int) -> int:
+        """Take in an event entry with its document; returns its index."""
+        body, salt, canonical = event(kind, document, time)
+        index = self.add(body)
+        self.put("documents", index, salt, canonical)
+        return index
+
+    def state(self, table: int, key: bytes) -> State | None:
+        """The state of a row's record, None where the key is unknown."""
+        if (table, key) in self._state:
+            return self._state[table, key]
+        row = self.db.execute("SELECT entry, sid, live FROM state WHERE tbl=? AND key=?", (table, key)).fetchone()
+        return None if row is None else State(row[0], row[1], bool(row[2]))
+
+    def set_state(self, table: int, key: bytes, state: State | None) -> None:
+        """Set the state of a row's record, or forget the key."""
+        self._state[table, key] = state
+        if state is None:
+            # A flush deletes before it inserts: what was collected for this key goes first.
+            self.flush()
+            self.put("gone", table, key)
+        else:
+            self.put("state", table, key, state.entry, state.sid, int(state.live))
+
+    def body(self, index: int) -> bytes:
+        """The bytes of an entry, collected or stored."""
+        return self._bodies[index - self._first] if index >= self._first else self._journal.entry(index)
+
+    def author(self, name: str | None) -> bytes:
+        """The opaque id, 8 bytes, of an author as the database reports it."""
+        if name is None:
+            return NO_AUTHOR
+        if name not in self._authors:
+            blind = blake2s(self._subjects.blind("author:" + name), digest_size=8).digest()
+            self._authors[name] = blind
+            self.put("authors", blind, name)
+        return self._authors[name]
+
+    def flush_if_full(self) -> None:
+        if len(self._bodies) >= self._FLUSH_AT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected, inside the caller's transaction."""
+        for name, statement in _PUT.items():
+            if self._rows[name]:
+                self.db.executemany(statement, self._rows[name])
+        if self._bodies:
+            self._journal.append(self._bodies)
+        if self._mirrored and (self._bodies or any(self._rows.values())):
+            self._write_sidecar()
+        self._first += len(self._bodies)
+        self._bodies, self._rows = [], {name: [] for name in _PUT}
+        self._state.clear()
+
+    def _write_sidecar(self) -> None:
+        known, highest = int(self._store.meta("mirrored_sid", "0") or 0), self._subjects.highest()
+        subjects = self._subjects.rows(range(known + 1, highest + 1))
+        written: dict[str, Sequence[Sequence[Value]]] = {name: rows for name, rows in self._rows.items() if rows}
+        sidecar = pack_sidecar({**written, "subjects": subjects})
+        number = int(self._store.meta("batch", "0") or 0) + 1
+        self.db.execute("INSERT INTO batches VALUES (?,?,?,?)", (number, self._first, len(self._bodies), sidecar))
+        self._store.set_meta("batch", str(number))
+        self._store.set_meta("mirrored_sid", str(highest))
+
+
+def pack_sidecar(rows: Mapping[str, Sequence[Sequence[Value]]]) -> bytes:
+    """Rows of derived tables as deflated JSON: [[table, rows], ...]; bytes become {"x": hex}."""
+    return zlib.compress(json.dumps(list(rows.items()), default=lambda value: {"x": value.hex()}, separators=(",", ":")).encode(), 1)
+
+
+def unpack_sidecar(data: bytes) -> dict[str, list[list[Value]]]:
+    """The rows that `pack_sidecar` packed; WireError on anything else, and on more than 256 MiB."""
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(data, _MAX_SIDECAR)
+        if not inflate.eof or inflate.unused_data:
+            raise WireError("a mirror batch is damaged or too large")
+        rows = dict(json.loads(text, object_hook=lambda value: bytes.fromhex(value["x"])))
+    except (zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WireError("a mirror batch is damaged") from error
+    if not rows.keys() <= {*_PUT, "subjects"}:
+        raise WireError("a mirror batch holds unknown tables")
+    return {str(name): value for name, value in rows.items() if isinstance(value, list)}
+
+
+def replay(store: Store, rows: dict[str, list[list[Value]]]) -> None:
+    """Write the rows of a sidecar, inside the caller's transaction, in the order in which they were first written."""
+    for name, statement in _PUT.items():
+        if rows.get(name):
+            store.db.executemany(statement, rows[name])

@@ -1,0 +1,142 @@
+"""The append-only journal of one institution: entries, the tree over them, the documents behind event entries, checkpoints."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ledger import canonical
+from ledger.errors import LedgerError
+from ledger.merkle import leaf_hash
+from ledger.store import Store
+from ledger.tree import Tree, append
+from ledger.wire import EventEntry, Kind, decode_entry, encode_event
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The journal as it stood at `size` entries; block and transaction are None until it is anchored."""
+
+    generation: int
+    size: int
+    root: bytes  # RFC 9162 tree head, 32 bytes
+    time: int  # milliseconds since 1970 UTC, when it was sealed
+    tx: str | None = None
+    block: int | None = None
+    block_hash: str | None = None
+    block_time: int | None = None  # seconds since 1970 UTC
+
+
+class StoredTiles:
+    """Tiles in `ledger.db`; level and index make up the rowid."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def read(self, level: int, index: int) -> bytes:
+        row = self._db.execute("SELECT hashes FROM tiles WHERE id=?", (level << 48 | index,)).fetchone()
+        return b"" if row is None else bytes(row[0])
+
+    def write(self, level: int, index: int, hashes: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO tiles VALUES (?,?)", (level << 48 | index, hashes))
+
+
+class Journal:
+    """Reads of, and appends to, the journal in a Store. Appends belong inside the store's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._db = store, store.db
+        self.tiles = StoredTiles(store.db)
+        self.tree = Tree(self.tiles)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(self._db.execute("SELECT coalesce(max(idx) + 1, 0) FROM entries").fetchone()[0])
+
+    @property
+    def generation(self) -> int:
+        """The generation of the journal on the chain, from 0."""
+        return int(self._store.meta("generation", "0") or 0)
+
+    def append(self, bodies: Sequence[bytes]) -> int:
+        """Append entries; returns the index of the first. Cost does not depend on the journal's size."""
+        first = self.size
+        self._db.executemany("INSERT INTO entries VALUES (?,?)", zip(range(first, first + len(bodies)), bodies, strict=True))
+        append(self.tiles, first, map(leaf_hash, bodies))
+        return first
+
+    def entry(self, index: int) -> bytes:
+        """The bytes of one entry; LedgerError where there is none."""
+        row = self._db.execute("SELECT body FROM entries WHERE idx=?", (index,)).fetchone()
+        if row is None:
+            raise LedgerError(f"the journal has no entry {index}")
+        return bytes(row[0])
+
+    def bodies(self, first: int, end: int, chunk: int = 2048) -> Iterator[list[bytes]]:
+        """Entries first to end-1 in runs of at most `chunk`."""
+        cursor = self._db.execute("SELECT body FROM entries WHERE idx>=? AND idx<? ORDER BY idx", (first, end))
+        while rows := cursor.fetchmany(chunk):
+            yield [row[0] for row in rows]
+
+    def document(self, index: int) -> tuple[bytes, bytes]:
+        """(salt, canonical JSON) of an event entry, checked against the entry."""
+        entry = decode_entry(self.entry(index))
+        row = self._db.execute("SELECT salt, body FROM documents WHERE entry=?", (index,)).fetchone()
+        if row is None or not isinstance(entry, EventEntry):
+            raise LedgerError(f"entry {index} has no document")
+        canonical.check(row[0], row[1], entry.commitment)
+        return row[0], row[1]
+
+    def checkpoint(self, time: int) -> Checkpoint | None:
+        """Record a checkpoint of the journal as it is now; None where the latest one has this size already."""
+        size, last = self.size, self.latest()
+        if not size or (last is not None and last.size >= size):
+            return None
+        made = Checkpoint(self.generation, size, self.tree.root(size), time)
+        self._db.execute(
+            "INSERT INTO checkpoints (size, generation, root, time) VALUES (?,?,?,?)",
+            (made.size, made.generation, made.root, made.time),
+        )
+        return made
+
+    def latest(self, *, anchored: bool = False, at_least: int = 0) -> Checkpoint | None:
+        """The last checkpoint; `anchored`: the last one on the chain; `at_least`: the first one, of these, of at least this size."""
+        where = "block IS NOT NULL" if anchored else "1"
+        order = "size ASC" if at_least else "size DESC"
+        return self._one(f"{where} AND generation=? AND size>=? ORDER BY {order} LIMIT 1", (self.generation, at_least))
+
+    def checkpoint_at(self, size: int) -> Checkpoint | None:
+        """The checkpoint of exactly this size."""
+        return self._one("generation=? AND size=?", (self.generation, size))
+
+    def unanchored(self) -> Checkpoint | None:
+        """The oldest checkpoint that is not on the chain yet."""
+        return self._one("block IS NULL AND generation=? ORDER BY size LIMIT 1", (self.generation,))
+
+    def mark_anchored(self, checkpoint: Checkpoint) -> None:
+        """Remember block and transaction of a checkpoint that the chain has."""
+        self._db.execute(
+            "UPDATE checkpoints SET tx=?, block=?, block_hash=?, block_time=? WHERE generation=? AND size=?",
+            (
+                checkpoint.tx,
+                checkpoint.block,
+                checkpoint.block_hash,
+                checkpoint.block_time,
+                checkpoint.generation,
+                checkpoint.size,
+            ),
+        )
+
+    def _one(self, where: str, values: tuple[int, ...]) -> Checkpoint | None:
+        columns = "generation, size, root, time, tx, block, block_hash, block_time"
+        row = self._db.execute(f"SELECT {columns} FROM checkpoints WHERE {where}", values).fetchone()  # noqa: S608
+        return None if row is None else Checkpoint(*row)
+
+
+def event(kind: Kind, document: object, time: int, random: Callable[[int], bytes] = os.urandom) -> tuple[bytes, bytes, bytes]:
+    """(entry bytes, salt, canonical document) of an event to be journalled."""
+    salt, body = random(32), canonical.encode(document)
+    return encode_event(EventEntry(kind, time, canonical.commitment(salt, body))), salt, body

@@ -1,0 +1,97 @@
+"""Rows of a table beside the states of their records, both in key order, in bounded memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger.shape import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """A run of records in key order: sort key, last entry's index, subject, whether a row should exist, the entry's bytes."""
+
+    keys: tuple[bytes, ...]
+    entries: tuple[int, ...]
+    sids: tuple[int, ...]
+    live: tuple[int, ...]
+    bodies: tuple[bytes, ...]
+
+    def cut(self, start: int, end: int) -> States:
+        return States(self.keys[start:end], self.entries[start:end], self.sids[start:end], self.live[start:end], self.bodies[start:end])
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Rows and states with equal keys."""
+
+    rows: list[bytes]
+    states: States
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyRows:
+    """Rows whose keys have no state."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyState:
+    """States whose keys have no row."""
+
+    states: States
+
+
+def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 1024) -> Iterator[States]:
+    """The states of a table's records with low <= key < high, in key order."""
+    where = "s.tbl=?" + (" AND s.key>=?" if low is not None else "") + (" AND s.key<?" if high is not None else "")
+    values = [table, *(bound for bound in (low, high) if bound is not None)]
+    query = f"SELECT s.key, s.entry, s.sid, s.live, e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE {where} ORDER BY s.key"  # noqa: S608
+    cursor = db.execute(query, values)
+    while rows := cursor.fetchmany(chunk):
+        yield States(*zip(*rows, strict=True))
+
+
+def merge(rows: Iterator[Rows], states: Iterator[States]) -> Iterator[Matched | OnlyRows | OnlyState]:
+    """Walk both sides once. Rows with a key that occurs twice match once and are OnlyRows after that."""
+    row, state = next(rows, None), next(states, None)
+    r = s = 0
+    while row is not None and state is not None:
+        count = min(len(row.keys) - r, len(state.keys) - s)
+        same = _common(row.keys, r, state.keys, s, count)
+        if same:
+            yield Matched(row.rows[r : r + same], state.cut(s, s + same))
+            r, s = r + same, s + same
+        elif row.keys[r] < state.keys[s]:
+            yield OnlyRows(_cut(row, r, r + 1))
+            r += 1
+        else:
+            yield OnlyState(state.cut(s, s + 1))
+            s += 1
+        if r == len(row.keys):
+            row, r = next(rows, None), 0
+        if s == len(state.keys):
+            state, s = next(states, None), 0
+    while row is not None:
+        yield OnlyRows(_cut(row, r, len(row.keys)))
+        row, r = next(rows, None), 0
+    while state is not None:
+        yield OnlyState(state.cut(s, len(state.keys)))
+        state, s = next(states, None), 0
+
+
+def _cut(rows: Rows, start: int, end: int) -> Rows:
+    return Rows(rows.keys[start:end], rows.rows[start:end], rows.subjects[start:end] if rows.subjects else None)
+
+
+def _common(a: list[bytes], i: int, b: tuple[bytes, ...], j: int, count: int) -> int:
+    """How many of the next `count` keys are equal, from the start."""
+    if tuple(a[i : i + count]) == b[j : j + count]:
+        return count
+    for k in range(count):
+        if a[i + k] != b[j + k]:
+            return k
+    return count

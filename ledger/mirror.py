@@ -1,0 +1,152 @@
+"""The mirror: a second place that holds every entry, and what is needed to use it, before its checkpoint is published.
+
+One file for each batch. Entries are in clear, as they carry only commitments; the sidecar, with keys of rows, wrapped subject
+keys and documents, is encrypted under the home's mirror key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.batch import Value, replay, unpack_sidecar
+from ledger.errors import HomeError, KeyUnavailable, WireError
+from ledger.files import write_durably
+from ledger.home import Home
+from ledger.keys import Keyring
+from ledger.wire import MAX_ENTRY_BYTES
+
+_MAGIC = b"careseal batch 1\n"
+_NAME = re.compile(r"\d{12}\.batch")
+_MAX_HEADER = 1024
+_MAX_FILE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorBatch:
+    """One batch as the mirror holds it: entries `first` and on, and rows of the derived tables."""
+
+    number: int
+    first: int
+    entries: list[bytes]
+    rows: dict[str, list[list[Value]]]
+
+
+def mirror(home: Home) -> int:
+    """Make every batch of the home durable in its mirror and return the number of entries there are in it.
+
+    HomeError, with nothing lost, where the mirror cannot be written, or holds another home or a longer history.
+    """
+    if home.settings.mirror is None:
+        return home.journal.size
+    folder = Path(home.settings.mirror)
+    for number, first, count, sidecar in home.store.db.execute("SELECT id, first, count, sidecar FROM batches ORDER BY id").fetchall():
+        path = folder / f"{number:012d}.batch"
+        content = _encode(home, number, first, count, sidecar)
+        try:
+            if path.exists() and path.read_bytes()[: len(_MAGIC) + 80] != content[: len(_MAGIC) + 80]:
+                raise HomeError(f"the mirror {folder} holds a longer history than this home: run careseal restore")
+            write_durably(path, content)
+        except OSError as error:
+            raise HomeError(
+                f"cannot write the mirror {folder}: {error.strerror}; nothing was lost or published, mend it and seal again"
+            ) from error
+        with home.store.transaction() as db:
+            db.execute("DELETE FROM batches WHERE id=?", (number,))
+    return home.journal.size
+
+
+def _encode(home: Home, number: int, first: int, count: int, sidecar: bytes) -> bytes:
+    bodies = [body for part in home.journal.bodies(first, first + count) for body in part]
+    digest = sha256(b"".join(bodies)).hexdigest()
+    header = (
+        json.dumps({"home": home.settings.home_id, "number": number, "first": first, "count": count, "entries": digest}).encode() + b"\n"
+    )
+    nonce = os.urandom(12)
+    box = nonce + AESGCM(home.keyring.mirror).encrypt(nonce, sidecar, header)
+    parts = [_MAGIC, header, *(len(body).to_bytes(2, "big") + body for body in bodies), box]
+    content = b"".join(parts)
+    return content + sha256(content).digest()
+
+
+def read_batch(path: Path, keyring: Keyring, home_id: str) -> MirrorBatch:
+    """A batch file, checked whole. HomeError where it is damaged or of another home, KeyUnavailable where the key is wrong."""
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            raise WireError("too large")
+        content = path.read_bytes()
+    except OSError as error:
+        raise HomeError(f"cannot read the mirror file {path}: {error.strerror}") from error
+    try:
+        return _decode(content, keyring, home_id)
+    except (WireError, ValueError, KeyError, TypeError) as error:
+        raise HomeError(f"the mirror file {path} is damaged or belongs to another home: take it from another copy of the mirror") from error
+
+
+def _decode(content: bytes, keyring: Keyring, home_id: str) -> MirrorBatch:
+    body, digest = content[:-32], content[-32:]
+    end = body.find(b"\n", len(_MAGIC), len(_MAGIC) + _MAX_HEADER) + 1
+    if not body.startswith(_MAGIC) or not end or sha256(body).digest() != digest:
+        raise WireError("not a whole mirror batch")
+    line = body[len(_MAGIC) : end]
+    header = json.loads(line)
+    number, first, count = (int(header[name]) for name in ("number", "first", "count"))
+    if header["home"] != home_id:
+        raise WireError("a batch of another home")
+    entries, at = [], end
+    for _ in range(count):
+        length = int.from_bytes(body[at : at + 2], "big")
+        if not 0 < length <= MAX_ENTRY_BYTES or at + 2 + length > len(body):
+            raise WireError("an entry is cut off")
+        entries.append(body[at + 2 : at + 2 + length])
+        at += 2 + length
+    try:
+        sidecar = AESGCM(keyring.mirror).decrypt(body[at : at + 12], body[at + 12 :], line)
+    except InvalidTag as error:
+        raise KeyUnavailable("the recovery kit does not belong to this mirror") from error
+    return MirrorBatch(number, first, entries, unpack_sidecar(sidecar))
+
+
+def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterator[MirrorBatch]:
+    """The batches numbered above `after`, in order. HomeError where one is missing."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name))
+    except OSError as error:
+        raise HomeError(f"cannot read the mirror {folder}: {error.strerror}") from error
+    for name in names:
+        number = int(name[:12])
+        if number <= after:
+            continue
+        if number != after + 1:
+            raise HomeError(f"the mirror {folder} lacks batch {after + 1}: take it from another copy of the mirror")
+        yield read_batch(folder / name, keyring, home_id)
+        after = number
+
+
+def take_in(home: Home, batch: MirrorBatch) -> None:
+    """Append a mirrored batch to the home, in one transaction. HomeError where it contradicts what the home has."""
+    size = home.journal.size
+    have = min(max(size - batch.first, 0), len(batch.entries))
+    known = [body for part in home.journal.bodies(batch.first, batch.first + have) for body in part]
+    if batch.first > size or known != batch.entries[:have]:
+        raise HomeError("the mirror and the home have different histories: restore into a new home, from the mirror alone")
+    home.subjects.put([(int(row[0] or 0), _bytes(row[1]), _bytes(row[2]) or None) for row in batch.rows.get("subjects", [])])
+    with home.store.transaction() as db:
+        replay(home.store, batch.rows)
+        if have < len(batch.entries):
+            home.journal.append(batch.entries[have:])
+        db.execute("DELETE FROM batches")
+        home.store.set_meta("batch", str(batch.number))
+        home.store.set_meta("mirrored_sid", str(home.subjects.highest()))
+
+
+def _bytes(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else b""

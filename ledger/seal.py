@@ -1,0 +1,149 @@
+"""Sealing a home: every attached table's captured changes and new rows, then a checkpoint; each table is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ledger.batch import Batch
+from ledger.errors import HomeError, SourceError
+from ledger.home import Home
+from ledger.journal import Checkpoint
+from ledger.merge import OnlyRows, merge, read_states
+from ledger.shape import Rows, Snapshot, Source
+from ledger.sources import open_source
+from ledger.table_sealer import TableSealer
+from ledger.tables import Attached, attached_tables
+from ledger.wire import Flag
+
+Progress = Callable[[str, int], None]
+
+
+def quiet(table: str, rows: int) -> None:
+    """A Progress that shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a seal did: entries added, and the journal's latest checkpoint."""
+
+    added: int
+    checkpoint: Checkpoint | None
+
+
+def seal(home: Home, now: int, *, tables: Sequence[Attached] | None = None, progress: Progress = quiet) -> Sealed:
+    """Seal what the attached tables captured and took up, and make a checkpoint. `now` in milliseconds since 1970 UTC.
+
+    Nothing captured is lost, whenever the process is killed: a queue row is deleted only after its entry is durable, and an entry
+    is made only once for a queue row's id. SourceError where a database cannot be read; the tables before it stay sealed.
+    """
+    added = 0
+    for table in attached_tables(home) if tables is None else tables:
+        source = open_source(table.source)
+        try:
+            consume(home, table, source)
+            added += _seal_table(home, table, source, now, progress)
+            consume(home, table, source)
+        finally:
+            source.close()
+    with home.batch(checkpoint_time=now):
+        pass
+    return Sealed(added, home.journal.latest())
+
+
+def consume(home: Home, table: Attached, source: Source) -> None:
+    """Delete from the table's queue what is durable in the journal."""
+    rows = home.store.db.execute("SELECT uid FROM to_consume WHERE tbl=?", (table.id,)).fetchall()
+    if rows:
+        source.consume(table.shape, [row[0] for row in rows])
+        with home.store.transaction() as db:
+            db.execute("DELETE FROM to_consume WHERE tbl=?", (table.id,))
+
+
+def _seal_table(home: Home, table: Attached, source: Source, now: int, progress: Progress) -> int:
+    with source.snapshot() as snapshot, home.batch() as batch:
+        last = home.journal.latest()
+        sealer = TableSealer(table, batch, home.subjects, now, None if last is None else last.time / 1000, source.knows_authors)
+        if not table.sealed or (table.options.capture == "scan" and table.options.policy == "adopt"):
+            _new_rows(home, table, snapshot, sealer, progress)
+            batch.flush()
+        if table.options.capture == "triggers":
+            _changes(batch, table, snapshot, sealer, progress)
+        if not table.sealed:
+            replace(table, sealed=True).put(batch, home.keyring)
+        return batch.added
+
+
+def _new_rows(home: Home, table: Attached, snapshot: Snapshot, sealer: TableSealer, progress: Progress) -> None:
+    captured = set(snapshot.touched(table.shape)) if table.options.capture == "triggers" else set()
+    flags = Flag.CONTENT | (Flag(0) if table.sealed else Flag.BASELINE)
+    subject = None if table.options.subject == "@row" else table.options.subject
+    rows = snapshot.rows(table.shape, subject=subject)
+    last: bytes | None = None
+    for part in merge(rows, read_states(home.store.db, table.id, None, None) if table.sealed else iter(())):
+        if isinstance(part, OnlyRows):
+            found = part.rows
+            if captured:
+                found = _without(found, captured)
+            if found.keys:
+                last = _check_unique(table, found.keys, last)
+                sealer.new_rows(found, flags)
+                progress(table.name, len(found.keys))
+
+
+def _check_unique(table: Attached, keys: list[bytes], last: bytes | None) -> bytes:
+    if len(set(keys)) != len(keys) or keys[0] == last:
+        raise SourceError(f"table {table.name}: its key ({', '.join(table.shape.key)}) is not unique: attach it with another --key")
+    return keys[-1]
+
+
+def _without(rows: Rows, keys: set[bytes]) -> Rows:
+    kept = [i for i, key in enumerate(rows.keys) if key not in keys]
+    subjects = [rows.subjects[i] for i in kept] if rows.subjects else None
+    return Rows([rows.keys[i] for i in kept], [rows.rows[i] for i in kept], subjects)
+
+
+def _changes(batch: Batch, table: Attached, snapshot: Snapshot, sealer: TableSealer, progress: Progress) -> None:
+    subject = None if table.options.subject == "@row" else table.options.subject
+    for changes in snapshot.changes(table.shape, subject=subject, final=table.options.final):
+        known = _consumed(batch, [change.uid[:8] for change in changes])
+        for change in changes:
+            if change.uid[:8] in known:
+                batch.put("to_consume", table.id, change.uid)
+            else:
+                sealer.change(change)
+        progress(table.name, len(changes))
+
+    def present(key: bytes) -> bytes | None:
+        for rows in snapshot.rows(table.shape, low=key, high=key + b"\0"):
+            return rows.rows[0]
+        return None
+
+    sealer.finish(present)
+
+
+def _consumed(batch: Batch, uids: list[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(uids), 500):
+        part = uids[start : start + 500]
+        marks = ",".join("?" * len(part))
+        found |= {row[0] for row in batch.db.execute(f"SELECT uid FROM consumed WHERE uid IN ({marks})", part)}  # noqa: S608
+    return found
+
+
+def check_ready(home: Home, anchored_size: int) -> None:
+    """Raise HomeError where the chain remembers more entries than the home has: sealing on would fork the journal."""
+    size = home.journal.size
+    if anchored_size > size:
+        raise HomeError(
+            f"this home was rolled back: the chain has {anchored_size} entries, the home {size}; run careseal restore with the mirror"
+        )
+
+
+def tables_of(home: Home, names: Sequence[str]) -> Iterator[Attached]:
+    """The attached tables of these names, or all where none is given."""
+    attached = {table.name: table for table in attached_tables(home)}
+    for name in names:
+        if name not in attached:
+            raise HomeError(f"table {name} is not attached; attached are: {', '.join(attached) or 'none'}")
+    yield from (table for table in attached.values() if not names or table.name in names)

@@ -1,0 +1,110 @@
+"""What Careseal knows of an attached table: its columns as committed, its key, and the operator's options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+KeyKind = Literal["int", "text", "any"]
+Capture = Literal["triggers", "scan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A committed column. `type` is the engine's declared type without width, charset or collation."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table as committed: key columns first (`key_kinds` tells how each sorts), then the others in table order.
+
+    `table` is the name the operator gave, `encoding` names the row encoding of `docs/spec.md`.
+    """
+
+    table: str
+    encoding: str
+    columns: tuple[Column, ...]
+    key_kinds: tuple[KeyKind, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns[: len(self.key_kinds)])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One captured change, in the order in which the database made it.
+
+    `op` is I (insert), U (update), D (delete), R (possibly replaced by INSERT/UPDATE OR REPLACE) or T (truncate).
+    Keys are sort keys, rows canonical row bytes. `row` is the present row, given only on the last change of its key.
+    `author` is None where the engine knows no users. `closed`: the old row satisfied the table's --final predicate.
+    `changed` names the columns an update changed. `at` is the database's clock, seconds since 1970 UTC.
+    """
+
+    uid: bytes
+    op: str
+    author: str | None
+    at: float
+    old_key: bytes | None
+    new_key: bytes | None
+    old_row: bytes | None
+    row: bytes | None
+    subject: str | None
+    old_subject: str | None
+    closed: bool
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A run of rows in key order: sort keys, canonical row bytes, and subject labels where they were asked for."""
+
+    keys: list[bytes]
+    rows: list[bytes]
+    subjects: list[str | None] | None
+
+
+class Snapshot(Protocol):
+    """One consistent read of the hospital's database; nothing in it changes while it is open."""
+
+    def describe(self, table: str, key: Sequence[str] | None) -> Shape: ...
+
+    def rows(self, shape: Shape, *, subject: str | None = None, low: bytes | None = None, high: bytes | None = None) -> Iterator[Rows]: ...
+
+    def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]: ...
+
+    def touched(self, shape: Shape) -> Iterator[bytes]: ...
+
+    def truncated(self, shape: Shape) -> bool: ...
+
+    def capture_faults(self, shape: Shape) -> list[str]: ...
+
+    def check_options(self, shape: Shape, *, subject: str | None, final: str | None) -> None: ...
+
+
+class Source(Protocol):
+    """A hospital's database, of one engine."""
+
+    url: str
+    knows_authors: bool
+
+    def snapshot(self, token: str | None = None) -> AbstractContextManager[Snapshot]: ...
+
+    def freeze(self) -> AbstractContextManager[str | None]: ...
+
+    def install_capture(self, shape: Shape) -> None: ...
+
+    def remove_capture(self, shape: Shape) -> None: ...
+
+    def consume(self, shape: Shape, uids: Sequence[bytes]) -> None: ...
+
+    def close(self) -> None: ...

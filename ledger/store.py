@@ -1,0 +1,112 @@
+"""The home's own database, `ledger.db`: one SQLite file, one writer, every step one durable transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.errors import HomeError
+
+SCHEMA_VERSION = 1
+
+# A tile's rowid is its level and index in one number. `state` maps a row's sort key to its record's last entry.
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE entries (idx INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE tiles (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
+CREATE TABLE tables (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, source BLOB NOT NULL, shape TEXT NOT NULL, options TEXT NOT NULL,
+    entry INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0, detached INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE state (
+    tbl INTEGER NOT NULL, key BLOB NOT NULL, entry INTEGER NOT NULL, sid INTEGER NOT NULL, live INTEGER NOT NULL,
+    PRIMARY KEY (tbl, key)) WITHOUT ROWID;
+CREATE TABLE documents (entry INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL);
+CREATE TABLE authors (id BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE copies (entry INTEGER PRIMARY KEY, sid INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE violations (
+    entry INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, key BLOB NOT NULL, columns TEXT NOT NULL, before INTEGER, author TEXT);
+CREATE TABLE audits (
+    entry INTEGER NOT NULL, tbl INTEGER NOT NULL, low BLOB, high BLOB, size INTEGER NOT NULL, clean INTEGER NOT NULL,
+    PRIMARY KEY (tbl, entry)) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    size INTEGER NOT NULL, generation INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL, tx TEXT, block INTEGER,
+    block_hash TEXT, block_time INTEGER, PRIMARY KEY (generation, size)) WITHOUT ROWID;
+CREATE TABLE consumed (uid BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE to_consume (tbl INTEGER NOT NULL, uid BLOB NOT NULL, PRIMARY KEY (tbl, uid)) WITHOUT ROWID;
+CREATE TABLE batches (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, sidecar BLOB NOT NULL);
+"""
+
+
+class Store:
+    """`ledger.db`, opened. Damage, a full disk and a foreign file are HomeErrors that say what to do."""
+
+    def __init__(self, path: Path, *, create: bool = False, readonly: bool = False) -> None:
+        self.path = path
+        mode = "ro" if readonly else "rwc" if create else "rw"
+        with self._errors():
+            self.db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
+            self.db.execute("PRAGMA cache_size=-16384")
+            if create:
+                self.db.executescript(
+                    f"PRAGMA page_size=8192; PRAGMA journal_mode=WAL; BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+                )
+            version = self.db.execute("PRAGMA user_version").fetchone()[0]
+            if version != SCHEMA_VERSION:
+                raise HomeError(f"{path} has format {version}, this program reads {SCHEMA_VERSION}: use the matching release")
+            if not readonly:
+                self.db.execute("PRAGMA synchronous=FULL")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: sqlite3.Error) -> HomeError:
+        """The HomeError, one line, for an error of SQLite on this file."""
+        if "full" in str(error) or "disk I/O" in str(error):
+            return HomeError(f"no space left for {self.path}: free some and run the command again; nothing was lost")
+        if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
+            return HomeError(f"cannot open {self.path}: is the home complete and yours to read?")
+        return HomeError(f"{self.path} is damaged ({error}): restore the home from its backup or mirror")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction: all of it is kept, or, on any error and on a crash, none."""
+        with self._errors():
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent read."""
+        with self._errors():
+            self.db.execute("BEGIN")
+            try:
+                self.db.execute("SELECT count(*) FROM meta").fetchone()
+                yield self.db
+            finally:
+                self.db.execute("ROLLBACK")
+
+    def meta(self, name: str, default: str | None = None) -> str | None:
+        """A named value of the home, or `default`."""
+        with self._errors():
+            row = self.db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+        return default if row is None else str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Set a named value; inside a transaction it is part of that."""
+        with self._errors():
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+
+    def close(self) -> None:
+        self.db.close()
