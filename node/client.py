@@ -82,9 +82,6 @@ class InProcessProvider(JSONBaseProvider):
     def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> list[RPCResponse] | RPCResponse:
         return self.decode_rpc_response(self._rpc.handle_bytes(self.encode_batch_rpc_request(batch_requests)))
 
-    def is_connected(self, show_traceback: bool = False) -> bool:
-        return True
-
     def _seal(self) -> None:
         try:
             self._chain.seal()

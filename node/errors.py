@@ -1,7 +1,5 @@
 """Every error that the chain raises on purpose, in one tree under `NodeError`."""
 
-# ruff: noqa: N818 -- errors are named after what is wrong
-
 from __future__ import annotations
 
 from careseal import CaresealError

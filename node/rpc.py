@@ -23,7 +23,7 @@ from node.rpc_views import Log, SealedBlock, View, text, transaction_view
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, REVERTED = -32700, -32600, -32601, 3
 MAX_REQUEST = 4 << 20  # bytes
-MAX_CONTAINERS = 20_000  # objects and arrays in one request, which bounds its depth as well
+MAX_CONTAINERS = 5_000  # objects and arrays in one request, which bounds its depth as well
 MAX_BATCH = 100
 MAX_LOGS = 10_000
 MAX_LOG_RANGE = 50_000

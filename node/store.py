@@ -86,7 +86,7 @@ class Store:
         self._lock = threading.RLock()
         self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
         with self._guard():
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
         self._db.text_factory = bytes
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import rlp
 from assembled import BURN, CHAIN_ID, RECURSE, SEALER_KEY, SPREAD, STORE, VANISH, WITNESS, Sender, word
+from test_clique import ACCEPTED_HASH
 
 from node.embedded import EmbeddedChain
 
@@ -53,6 +54,7 @@ def test_geth_accepts_every_block_and_reaches_the_same_head(tmp_path, clock):
         assert chain.head.number == 10
         blocks = [chain.store.block(number) for number in range(11)]
         genesis = chain.genesis
+    assert blocks[1].hash.hex() == ACCEPTED_HASH
 
     forks = ("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul", "berlin")
     (tmp_path / "genesis.json").write_text(json.dumps({
