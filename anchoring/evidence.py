@@ -1,8 +1,8 @@
 """Evidence: one file that proves one record at one version, verified without database, network or this program's other parts.
 
 The verifier follows the links of the proof in order and stops at the first that is broken: container, record, journal,
-configuration, checkpoint, storage, header, seal, network. It derives every storage slot itself and imports no web3, no py-evm and
-no SQLAlchemy. Every field of the file takes part in a check; a field that proves nothing is refused.
+configuration, checkpoint, storage, institution, header, seal, network. It derives every storage slot itself and imports no
+web3, no py-evm and no SQLAlchemy. Every field of the file takes part in a check; a field that proves nothing is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anchoring.errors import EvidenceInvalid
-from anchoring.network import Network
-from contracts.layout import checkpoint_slots, decode_meta
+from anchoring.network import Network, institution_name
+from contracts.layout import checkpoint_slots, decode_meta, institution_slots
 from ledger import canonical, rowcodec
 from ledger.commitment import field_digests, field_root, verify_row
 from ledger.errors import LedgerError, WireError
@@ -33,6 +33,7 @@ _FORMAT: dict[str, dict[str, str]] = {
     "configuration": {"document": "hex", "entry": "hex", "index": "int", "proof": "hex[]", "salt": "hex"},
     "checkpoint": {"chain_id": "int", "generation": "int", "index": "int", "institution": "int", "root": "hex", "size": "int"},
     "storage": {"account": "hex[]", "meta": "hex[]", "root": "hex[]"},
+    "institution": {"account": "hex[]", "name": "hex", "proof": "hex[]"},
     "chain": {"header": "hex"},
 }
 
@@ -46,6 +47,7 @@ class Proved:
     """
 
     institution: int
+    name: str
     chain_id: int
     table: str
     values: dict[str, str | None]
@@ -69,15 +71,16 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     fields = _opened(entry, parts["record"], document)
     _inclusion("journal", parts["record"], parts["checkpoint"])
     size, block = _storage(parts, network)
+    name = _institution(parts, network)
     head, sealer = _sealed(parts["chain"]["header"], network)
     if block > head.number:
         raise EvidenceInvalid("checkpoint", f"block {block} is later than the header's, {head.number}")
     names = [str(column["name"]) for column in document["columns"]]
     values = {name: rowcodec.display(str(document["encoding"]), value) for name, value in zip(names, fields, strict=True)}
     return Proved(
-        parts["checkpoint"]["institution"], network.chain_id, str(document["table"]), values, tuple(names[: len(document["key_kinds"])]),
-        entry.version, entry.kind.name.lower(), bool(entry.flags & Flag.BASELINE), entry.time / 1000, size, parts["checkpoint"]["root"],
-        block,
+        parts["checkpoint"]["institution"], name, network.chain_id, str(document["table"]), values,
+        tuple(names[: len(document["key_kinds"])]), entry.version, entry.kind.name.lower(), bool(entry.flags & Flag.BASELINE),
+        entry.time / 1000, size, parts["checkpoint"]["root"], block,
         head.number, head.timestamp, sealer,
     )  # fmt: skip
 
@@ -187,6 +190,24 @@ def _storage(parts, network: Network) -> tuple[int, int]:  # type: ignore[no-unt
     if (size, root.to_bytes(32, "big")) != (checkpoint["size"], checkpoint["root"]) or not size:
         raise EvidenceInvalid("checkpoint", "the chain holds another checkpoint under this number")
     return size, block
+
+
+def _institution(parts, network: Network) -> str:  # type: ignore[no-untyped-def]
+    """The institution's name, as the consortium's storage under the header's state root commits to it."""
+    part = parts["institution"]
+    state_root = _checked("header", lambda: header.decode(parts["chain"]["header"])).state_root
+    account = _checked("institution", lambda: mpt.verify_account(state_root, network.consortium, part["account"]))
+    if account.code_hash != network.consortium_code:
+        raise EvidenceInvalid("institution", "there is another contract at the address of the consortium")
+    slot = institution_slots(parts["checkpoint"]["institution"]).name.to_bytes(32, "big")
+    word = _checked("institution", lambda: mpt.verify_storage(account.storage_root, slot, part["proof"]))
+    try:
+        name = str(part["name"].decode())
+    except UnicodeDecodeError as error:
+        raise EvidenceInvalid("institution", "its name is not UTF-8") from error
+    if institution_name(name) != word.to_bytes(32, "big"):
+        raise EvidenceInvalid("institution", "the consortium knows this institution by another name")
+    return name
 
 
 def _sealed(raw: bytes, network: Network) -> tuple[header.Header, bytes]:

@@ -13,7 +13,7 @@ from anchoring.errors import AnchoringError
 from anchoring.evidence import VERSION, Proved, verify_evidence
 from anchoring.link import Link
 from anchoring.network import Network
-from contracts.layout import checkpoint_slots
+from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import digest_function, record_secret
 from ledger.errors import LedgerError
@@ -48,6 +48,7 @@ def export_evidence(home: Home, link: Link, network: Network, table_name: str, k
     tree = home.journal.tree
     slots = checkpoint_slots(last.institution, last.generation, last.index)
     proof = _proof(link.w3, link.journals.address, slots, raw.number)
+    member = _proof(link.w3, link.consortium.address, [institution_slots(last.institution).name], raw.number)
     evidence = {
         "careseal": VERSION,
         "record": {
@@ -77,6 +78,7 @@ def export_evidence(home: Home, link: Link, network: Network, table_name: str, k
             "meta": proof[1],
             "root": proof[2],
         },
+        "institution": {"account": member[0], "name": home.settings.name.encode().hex(), "proof": member[1]},
         "chain": {"header": header.encode(raw).hex()},
     }
     data = canonical.encode(evidence) + b"\n"

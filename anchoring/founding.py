@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 from eth_utils.address import to_checksum_address
@@ -14,7 +13,7 @@ from web3 import Web3
 
 from anchoring.errors import AnchoringError, NetworkInvalid
 from anchoring.link import Link, one_line_errors
-from anchoring.network import ENGINE, Network, encode_network, read_network
+from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
 from contracts.actions import Role, set_contract
 from contracts.artifacts import load
 from contracts.calls import deploy_consortium, deploy_journals
@@ -43,11 +42,6 @@ class Plan:
     chain: str | None = None
     network: Path | None = None
     mirror: Path | None = None
-
-
-def institution_name(name: str) -> bytes:
-    """The commitment, 32 bytes, under which the consortium knows an institution."""
-    return sha256(b"careseal/v1/institution" + name.encode()).digest()
 
 
 def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -166,7 +160,8 @@ def _join(link: Link, name: str) -> int:
     if not institution:
         if not link.consortium.founding():
             raise AnchoringError(
-                f"the consortium admits by vote: members run careseal node admit --account {link.account} --name {name!r}; then run init again"
+                f"the consortium admits by vote: members run careseal node admit --account {link.account} --name {name!r};"
+                " then run init again"
             )
         link.send(link.consortium.join(institution_name(name), Role.HOSPITAL, nonce=link.nonce()))
         institution = link.consortium.institution_of(link.account)

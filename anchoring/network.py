@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from anchoring.errors import NetworkInvalid
@@ -34,6 +35,11 @@ class Network:
 
 _BYTES = {"consortium": 20, "consortium_code": 32, "journals": 20, "journals_code": 32, "block_hash": 32}
 _NUMBERS = ("chain_id", "period", "epoch", "block")
+
+
+def institution_name(name: str) -> bytes:
+    """The commitment, 32 bytes, under which the consortium knows an institution: SHA-256("careseal/v1/institution" ‖ UTF-8 name)."""
+    return sha256(b"careseal/v1/institution" + name.encode()).digest()
 
 
 def encode_network(network: Network) -> bytes:

@@ -372,15 +372,19 @@ def evidence_app() -> typer.Typer:
             raise LedgerError(f"cannot read {file}: {error.strerror}") from error
         proved = verify_evidence(data, trusted)
         shown = {
-            "valid": True, "institution": proved.institution, "chain_id": proved.chain_id, "table": proved.table, "version": proved.version,
+            "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
+            "version": proved.version, "proved_at": console.iso(proved.header_time),
             "kind": proved.kind, "baseline": proved.baseline, "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
             "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
             "later_versions_excluded": False,
         } | ({"values": proved.values} if values else {})  # fmt: skip
         if as_json:
             return print_json(shown)
-        say("VALID: version {version} of a record of {table}, sealed {time} by institution {number}, anchored in block {block}",
-            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), number=proved.institution, block=proved.block)  # fmt: skip
+        say(
+            "VALID: version {version} of a record of {table}, sealed {time} by {name} (institution {number}), anchored in block {block}",
+            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), name=proved.name,
+            number=proved.institution, block=proved.block,
+        )  # fmt: skip
         say("baseline at attach: nothing is proved about earlier times" if proved.baseline else "sealed when written")
         say("later versions are not excluded")
         for name, value in proved.values.items() if values else ():

@@ -311,12 +311,8 @@ def _your_turn(demo: Demo) -> None:
     with suppress(ValueError):
         program = program.relative_to(Path.cwd())
     accession, item = demo.one(2, "SELECT accession_no, item_code FROM lab_result WHERE value_num IS NOT NULL ORDER BY 1, 2")
-    where = f"accession_no='{accession}' AND item_code='{item}'"
-    out.print(
-        f'    sqlite3 {demo.database(2)} "UPDATE lab_result SET value_num=1 WHERE {where}"', markup=False, style="cyan", soft_wrap=True
-    )
-    out.print(
-        f"    CARESEAL_PASSPHRASE={PASSPHRASE} {program} verify --home {demo.home(2)} --values", markup=False, style="cyan", soft_wrap=True
-    )
-    say("  An UPDATE like this goes through the triggers: seal it and it is an amendment with its before and after.")
-    say("  To alter it behind them, drop the triggers first, as in step 3.")
+    trigger = next(name for name, _sql in _triggers(demo.database(2), "lab_result") if name.endswith("_update"))
+    sql = f"DROP TRIGGER {trigger}; UPDATE lab_result SET value_num=1 WHERE accession_no='{accession}' AND item_code='{item}'"
+    out.print(f'    sqlite3 {demo.database(2)} "{sql}"', markup=False, style="cyan")
+    out.print(f"    CARESEAL_PASSPHRASE={PASSPHRASE} {program} verify --home {demo.home(2)} --values", markup=False, style="cyan")
+    say("  Without the DROP TRIGGER the change would be captured: an amendment with its before and after, once it is sealed.")

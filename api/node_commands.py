@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from anchoring.founding import NETWORK, institution_name, sealer_key
+from anchoring.founding import NETWORK, sealer_key
+from anchoring.network import institution_name
 from api.console import print_json, progress, say
 from api.language import _
 from api.passphrase import passphrase

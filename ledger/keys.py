@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from ledger.errors import HomeError, KeyUnavailable
 
 KEY_BYTES = 32
-WRAPPED_BYTES = 12 + KEY_BYTES + 16
 _SCRYPT = {"n": 2**15, "r": 8, "p": 1}
 _MAX_FILE = 1 << 20
 

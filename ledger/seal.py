@@ -131,15 +131,6 @@ def _consumed(batch: Batch, uids: list[bytes]) -> set[bytes]:
     return found
 
 
-def check_ready(home: Home, anchored_size: int) -> None:
-    """Raise HomeError where the chain remembers more entries than the home has: sealing on would fork the journal."""
-    size = home.journal.size
-    if anchored_size > size:
-        raise HomeError(
-            f"this home was rolled back: the chain has {anchored_size} entries, the home {size}; run careseal restore with the mirror"
-        )
-
-
 def tables_of(home: Home, names: Sequence[str]) -> Iterator[Attached]:
     """The attached tables of these names, or all where none is given."""
     attached = {table.name: table for table in attached_tables(home)}

@@ -14,7 +14,6 @@ from ledger.errors import WireError
 VERSION = 1
 MAX_COLUMNS = 256
 MAX_ENTRY_BYTES = 512
-NO_ID = bytes(16)
 NO_DIGEST = bytes(32)
 NO_AUTHOR = bytes(8)
 
@@ -24,7 +23,6 @@ _EVENT = struct.Struct(">BB6s32s")
 # Where the audit cuts a record entry without decoding it.
 KIND_AT = 1
 SECRET_INPUT = slice(12, 32)  # record id and version
-PREVIOUS = slice(32, 38)
 ROW_DIGEST = slice(63, 95)
 
 
