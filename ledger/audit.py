@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
@@ -155,17 +156,19 @@ def _joined(reports: Sequence[TableReport]) -> list[TableReport]:
 
 def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
     """The home's list of tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
-    wanted: dict[int, dict[str, object]] = {}
+    wanted: dict[int, dict[str, Any]] = {}
     try:
         for index in journal.configurations:
-            document = canonical.decode(home.journal.document(index)[1])
-            if "attach" in document:
-                attach = document["attach"]
-                wanted[attach["id"]] = dict(document)  # type: ignore[index, call-overload]
-            elif "detach" in document:
-                wanted.pop(document["detach"]["id"], None)  # type: ignore[index, call-overload, arg-type]
-        attached = {table.id: table.document() for table in attached_tables(home)}
-    except (LedgerError, KeyError, TypeError) as error:
+            ((what, about),) = canonical.decode(home.journal.document(index)[1]).items()
+            number = about["id"]  # type: ignore[index, call-overload]
+            if what == "attach":
+                wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]
+            elif what == "baseline":
+                wanted[number]["baselines"] += 1  # type: ignore[index]
+            else:
+                wanted.pop(number)  # type: ignore[arg-type]
+        attached = {table.id: table.document() | {"baselines": int(table.sealed)} for table in attached_tables(home)}
+    except (LedgerError, KeyError, TypeError, ValueError) as error:
         return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")]
     return [
         Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's record of table {number} is not the one that was journalled")

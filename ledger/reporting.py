@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger import rowcodec, sortkey
+from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import copy_key, digest_function, record_secret
 from ledger.errors import LedgerError
 from ledger.findings import Finding, IntactAt, Spot, kind_of
@@ -89,14 +89,15 @@ class Reporter:
         db, anchored = self._home.store.db, self._home.journal.latest(anchored=True)
         if anchored is None:
             return None
-        row = db.execute(
+        rows = db.execute(
             "SELECT entry FROM audits WHERE tbl=? AND clean=1 AND entry<? AND size>?"
-            " AND (low IS NULL OR low<=?) AND (high IS NULL OR high>?) ORDER BY entry DESC LIMIT 1",
+            " AND (low IS NULL OR low<=?) AND (high IS NULL OR high>?) ORDER BY entry DESC",
             (table, min(anchored.size, anchored.size if until is None else until), -1 if entry is None else entry, key, key),
-        ).fetchone()
-        if row is not None:
-            checkpoint = self._home.journal.latest(anchored=True, at_least=row[0] + 1)
-            time = decode_entry(self._home.journal.entry(row[0])).time / 1000
+        )
+        audit = next((row[0] for row in rows if self._was_clean(row[0], self._tables[table].name)), None)
+        if audit is not None:
+            checkpoint = self._home.journal.latest(anchored=True, at_least=audit + 1)
+            time = decode_entry(self._home.journal.entry(audit)).time / 1000
         elif entry is not None:
             checkpoint = self._home.journal.latest(anchored=True, at_least=entry + 1)
             time = float(checkpoint.block_time or 0) if checkpoint else 0.0
@@ -105,6 +106,14 @@ class Reporter:
         if checkpoint is None or checkpoint.block is None:
             return None
         return IntactAt(checkpoint.size, checkpoint.root, checkpoint.block, time)
+
+    def _was_clean(self, audit: int, table: str) -> bool:
+        """Whether the journalled document of an audit says that it found nothing in a table; the home's own note proves nothing."""
+        try:
+            document: dict[str, Any] = canonical.decode(self._home.journal.document(audit)[1])
+            return [part["findings"] for part in document["audit"]["tables"] if part["table"] == table] == [0]
+        except (LedgerError, KeyError, TypeError):
+            return False
 
     def _shown(
         self, spot: Spot, table: Attached, judged: int | None, marked: bool, present: PresentRows

@@ -14,7 +14,7 @@ from ledger.shape import Rows, Snapshot, Source
 from ledger.sources import open_source
 from ledger.table_sealer import TableSealer
 from ledger.tables import Attached, attached_tables
-from ledger.wire import Flag
+from ledger.wire import Flag, Kind
 
 Progress = Callable[[str, int], None]
 
@@ -25,7 +25,7 @@ def quiet(table: str, rows: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a seal did: entries added, and the journal's latest checkpoint."""
+    """What a seal did: record entries added, and the journal's latest checkpoint."""
 
     added: int
     checkpoint: Checkpoint | None
@@ -69,9 +69,11 @@ def _seal_table(home: Home, table: Attached, source: Source, now: int, progress:
             batch.flush()
         if table.options.capture == "triggers":
             _changes(batch, table, snapshot, sealer, progress)
+        added = batch.added
         if not table.sealed:
+            batch.add_event(Kind.CONFIGURATION, {"baseline": {"id": table.id, "entries": added}}, now)
             replace(table, sealed=True).put(batch, home.keyring)
-        return batch.added
+        return added
 
 
 def _new_rows(home: Home, table: Attached, snapshot: Snapshot, sealer: TableSealer, progress: Progress) -> None:

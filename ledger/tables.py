@@ -79,7 +79,7 @@ class Attached:
         """Write the table's record with this batch; the URL, which may hold a password, is encrypted."""
         shape, options = json.dumps(_shape_document(self.shape)), json.dumps(asdict(self.options))
         nonce = os.urandom(12)
-        source = nonce + AESGCM(keyring.mirror).encrypt(nonce, self.source.encode(), _SOURCE)
+        source = nonce + AESGCM(keyring.mirror).encrypt(nonce, self.source.encode(), _SOURCE + b"%d" % self.id)
         batch.put("tables", self.id, self.name, source, shape, options, self.entry, int(self.sealed), int(self.detached))
 
 
@@ -90,7 +90,7 @@ def attached_tables(home: Home, *, detached: bool = False) -> list[Attached]:
     try:
         tables = [
             Attached(
-                row[0], box.decrypt(row[1][:12], row[1][12:], _SOURCE).decode(), shape_from(json.loads(row[2])),
+                row[0], box.decrypt(row[1][:12], row[1][12:], _SOURCE + b"%d" % row[0]).decode(), shape_from(json.loads(row[2])),
                 _options(json.loads(row[3])), row[4], bool(row[5]), bool(row[6]),
             )
             for row in rows
