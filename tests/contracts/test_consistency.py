@@ -11,7 +11,7 @@ import boa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import consistency, even_consistency, even_root, leaf, root
+from trees import consistency, even_consistency, even_root, leaf, node, root
 from web3 import Web3
 from world import World, refused
 
@@ -158,6 +158,17 @@ def test_degenerate_sizes(world: World) -> None:
     ):
         with refused(world.journals, "inconsistent"):
             check(*arguments)
+
+
+def test_proof_of_another_depth_is_refused_though_both_roots_match(world: World) -> None:
+    """Roots made by a liar, who hashes one level more or less than the sizes allow."""
+    left, third, fourth, above = LEAVES[:4]
+    deeper = node(above, node(left, third)), node(above, node(left, node(third, fourth))), [third, fourth, left, above]
+    shallower = third, node(third, fourth), [third, fourth]
+    for root1, root2, proof in (deeper, shallower):
+        with refused(world.journals, "inconsistent"):
+            world.journals.verify_consistency(3, 4, root1, root2, proof)
+    world.journals.verify_consistency(3, 4, node(left, third), node(left, node(third, fourth)), [third, fourth, left])
 
 
 def test_proof_longer_than_any_tree_is_refused_by_the_decoder(world: World) -> None:

@@ -162,9 +162,9 @@ class LyingMembers(RuleBasedStateMachine):
             member.leaves = []
             with refused(self.journals, "wrong generation"):
                 self.journals.open_generation(*arguments, sender=member.account)
-        else:
+        if member.approved == member.generation:
             with refused(self.journals, "generation not approved"):
-                self.journals.open_generation(*arguments, sender=member.account)
+                self.journals.open_generation(member.generation + 1, sender=member.account)
 
     # Attacks by a hospital on its own history
 
