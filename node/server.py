@@ -91,6 +91,13 @@ class Server:
             raise self.failure  # the transaction waits, but whoever sent it should know why it does
 
     def _seal(self) -> None:
+        try:
+            self._seal_until_stopped()
+        finally:
+            if not self._stop.is_set():  # a fault of the program, whose traceback the thread prints
+                self.failure = ChainError("sealing has stopped; stop this node, start it again, and report what it printed")
+
+    def _seal_until_stopped(self) -> None:
         failures = 0
         while not self._stop.is_set():
             self._wake.wait()

@@ -282,7 +282,7 @@ def test_other_files_are_not_taken_for_a_chain(directory):
     with pytest.raises(ChainExists, match="already holds a chain"):
         EmbeddedChain.create(directory, 1, SEALER_KEY, Clock())
     (directory / FILE).write_bytes(b"")
-    with pytest.raises(ChainMissing, match="never completed"):
+    with pytest.raises(ChainMissing, match="is empty; put back a backup"):
         reopen(directory)
 
 

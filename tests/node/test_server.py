@@ -228,6 +228,16 @@ def test_a_failure_to_seal_is_told_and_overcome(directory, sender, monkeypatch):
         assert chain.account(sender.address, chain.head).nonce == 3
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_sealing_thread_that_dies_does_not_go_unnoticed(served, sender, monkeypatch):
+    monkeypatch.setattr(EmbeddedChain, "seal", lambda self: 1 // 0)
+    for _ in range(2):
+        asked = {**QUESTION, "method": "eth_sendRawTransaction", "params": ["0x" + sender.sign(bytes(20)).hex()]}
+        answer = json.loads(post(served, asked)[1])
+        time.sleep(0.2)
+    assert "sealing has stopped; stop this node, start it again" in answer["error"]["message"]
+
+
 def test_two_processes_send_at_once_through_a_third(served, directory):
     deployer = Sender(key=b"\x77" * 32)
     code, contract = deployer.deploy(STORE)
