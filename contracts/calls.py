@@ -36,7 +36,7 @@ ERROR_STRING = "0x08c379a0"  # selector of Error(string), which a revert with a 
 MISFIT = "an argument does not fit its type; hashes and commitments are 32 bytes"
 
 
-class ContractRefused(CaresealError):  # noqa: N818
+class ContractRefused(CaresealError):
     """A contract refused a call; `reason` is its own text, for example `history rewritten`."""
 
     def __init__(self, reason: str) -> None:
