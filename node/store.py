@@ -128,7 +128,7 @@ class Store:
         try:
             with store._guard():
                 if not store._pragma("application_id") and not store._rows("SELECT 1 FROM sqlite_master"):
-                    raise ChainMissing(f"the chain in {directory} is empty; put back a backup, or create it again if it never was completed")
+                    raise ChainMissing(f"the chain in {directory} is empty; put back a backup, or create it again if it is new")
                 if store._pragma("application_id") != APPLICATION_ID or store._pragma("user_version") != FORMAT:
                     raise store.corrupt("the file is not a chain of this version")
                 store._configure()
