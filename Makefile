@@ -32,6 +32,10 @@ check: $(DEV)
 bench: $(DEV)
 	$(PY) -m bench
 
+lock:
+	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --extra install -c requirements-dev.txt pyproject.toml -o requirements.txt
+
 artifacts: $(DEV)
 	$(PY) -m contracts.compile
 
