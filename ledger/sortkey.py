@@ -99,6 +99,22 @@ def decode(kinds: Sequence[KeyKind], key: bytes) -> tuple[Value, ...]:
     return tuple(values)
 
 
+def bound(kinds: Sequence[KeyKind], key: bytes) -> tuple[tuple[Value, ...], bool] | None:
+    """What a bound of a range means: the values of the key that it is, or that it directly follows (key + 00), then False.
+
+    None where `key` is neither: such a bound lies between keys at a place that no values tell.
+    """
+    if key.endswith(b"\x00"):
+        try:
+            return decode(kinds, key[:-1]), False
+        except WireError:
+            pass
+    try:
+        return decode(kinds, key), True
+    except WireError:
+        return None
+
+
 def _encode_int(value: Value, *, ended: bool) -> bytes:
     if value is None:
         return _TOP + b"\x01"

@@ -1,0 +1,88 @@
+"""Connections with pinned output settings, and the lines of a COPY in bounded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import errors, pq
+
+from ledger.errors import SourceError
+
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+RUN_ROWS = 1000
+RUN_BYTES = 4 << 20
+
+# Everything on which the text of an accepted type depends, and what keeps reading apart from the account's own settings.
+# `row_security` off makes the server refuse rather than hide rows.
+_SETTINGS = """
+SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3;
+SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET row_security = off; SET search_path = pg_catalog, public;
+SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off; SET work_mem = '32MB'
+"""
+_OLDEST = 130000
+
+
+def connect(conninfo: str, busy_seconds: float) -> Connection:
+    """A connection in autocommit with pinned settings. Raises psycopg.Error, and SourceError for a server that is not supported."""
+    connection = psycopg.connect(
+        conninfo, autocommit=True, prepare_threshold=None, client_encoding="UTF8", application_name="careseal"
+    )
+    try:
+        if connection.info.server_version < _OLDEST:
+            raise SourceError(f"PostgreSQL {connection.info.server_version // 10000} is too old: version 13 or later is needed")
+        connection.execute(_SETTINGS + f"; SET lock_timeout = {int(busy_seconds * 1000)}")
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise SourceError(f"the database's encoding is {encoding}, and only UTF8 can be committed to exactly: convert the database")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def copy_lines(connection: Connection, query: str) -> Iterator[list[bytes]]:
+    """The lines of `COPY (query) TO STDOUT`, without newlines, in runs of bounded size.
+
+    Within the caller's transaction; closing the iterator early cancels the query and leaves the transaction usable.
+    Raises psycopg.Error.
+    """
+    connection.execute("SAVEPOINT careseal_copy")
+    try:
+        with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
+            get = connection.pgconn.get_copy_data
+            size = 100
+            ended = False
+            while not ended:
+                lines: list[bytes] = []
+                while len(lines) < size and not ended:
+                    # Most lines are in libpq's buffer already; only an empty one is worth psycopg's waiting loop.
+                    count, data = get(1)
+                    if count > 0:
+                        lines.append(bytes(data)[:-1])
+                    elif count == 0 and (waited := copy.read()):
+                        lines.append(bytes(waited)[:-1])
+                    else:
+                        if count < 0:
+                            _end(connection)
+                        ended = True
+                if lines:
+                    size = min(RUN_ROWS, max(1, RUN_BYTES * len(lines) // max(1, sum(map(len, lines)))))
+                    yield lines
+    except BaseException:
+        if connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            connection.execute("ROLLBACK TO SAVEPOINT careseal_copy")
+        raise
+    connection.execute("RELEASE SAVEPOINT careseal_copy")
+
+
+def _end(connection: Connection) -> None:
+    """Take the final results of a COPY whose data has ended; raise the error that ended it."""
+    failure = None
+    while (result := connection.pgconn.get_result()) is not None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            failure = failure or errors.error_from_result(result)
+    if failure is not None:
+        raise failure

@@ -1,0 +1,13 @@
+"""Errors of a source that a caller tells apart."""
+
+from __future__ import annotations
+
+from ledger.errors import SourceError
+
+
+class ColumnMissing(SourceError):
+    """A column of the shape is no longer in the table; `column` names it."""
+
+    def __init__(self, table: str, column: str) -> None:
+        super().__init__(f"table {table} has no column {column} any more: attach it again, or restore the column")
+        self.column = column

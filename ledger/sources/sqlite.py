@@ -1,0 +1,321 @@
+"""A hospital's SQLite database: snapshots, capture and consumption, by the driver itself."""
+
+# ruff: noqa: S608 -- identifiers are quoted, and the statements carry no values
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote as percent
+
+from ledger import rowcodec, sortkey
+from ledger.errors import SourceError
+from ledger.rowcodec import Value, printable
+from ledger.shape import Change, Rows, Shape
+from ledger.sources import sqlite_capture, sqlite_changes
+from ledger.sources.names import quote
+from ledger.sources.sqlite_errors import explained, undecodable
+from ledger.sources.sqlite_table import LiveTable, check_key, look, refuse_inexact, select_list, shape_of
+from ledger.sources.subject import SubjectPath, label_sql, parse
+
+CHUNK_ROWS = 1000
+CHUNK_BYTES = 4 << 20
+
+
+class SqliteSource:
+    """One SQLite file. SQLite knows no users, so no change has an author; a write waits at most `busy_seconds` for its lock.
+
+    With a rollback journal (not WAL) a writer cannot commit while a snapshot is open: see `remarks`.
+    """
+
+    knows_authors = False
+
+    def __init__(self, url: str, path: Path, *, read_only: bool = False, busy_seconds: float = 5.0) -> None:
+        self.url = url
+        self._path = path
+        self._read_only = read_only
+        self._busy_seconds = busy_seconds
+        if not path.is_file():
+            raise SourceError(f"no database file {path}: check the URL (an absolute path takes four slashes: sqlite:////data/his.db)")
+
+    def __repr__(self) -> str:
+        return f"SqliteSource({str(self._path)!r})"
+
+    @contextmanager
+    def snapshot(self, token: str | None = None) -> Iterator[SqliteSnapshot]:
+        """One read transaction, begun at once; under `freeze` every process sees the same state, whatever the token."""
+        with self._connected() as connection:
+            with explained(str(self._path)):
+                connection.execute("PRAGMA query_only = ON")
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM main.sqlite_schema").fetchone()
+                (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+            if encoding != "UTF-8":
+                raise SourceError(f"{self._path}: {encoding} text cannot be committed to exactly: convert the database to UTF-8")
+            yield SqliteSnapshot(connection, str(self._path))
+
+    @contextmanager
+    def freeze(self) -> Iterator[str | None]:
+        """Hold off writers, so that all snapshots opened within show one state; None where this account may not write."""
+        with self._connected() as connection:
+            try:
+                with explained(str(self._path)):
+                    connection.execute("BEGIN IMMEDIATE")
+            except SourceError as error:
+                if getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+                    yield None
+                    return
+                raise
+            try:
+                yield ""
+            finally:
+                connection.rollback()
+
+    def install_capture(self, shape: Shape) -> None:
+        """Make the table's capture complete, in one transaction; may be repeated. Raises SourceError."""
+        with self._writing() as connection:
+            sqlite_capture.install(connection, shape)
+
+    def remove_capture(self, shape: Shape) -> None:
+        """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated."""
+        with self._writing() as connection:
+            sqlite_capture.remove(connection, shape.table)
+
+    def consume(self, shape: Shape, uids: Sequence[bytes]) -> None:
+        """Delete the changes with these ids from the queue; those already gone are passed over. Close snapshots before."""
+        queue = f"main.{quote(sqlite_capture.queue_name(shape.table))}"
+        for first in range(0, len(uids), CHUNK_ROWS):
+            wanted = set(uids[first : first + CHUNK_ROWS])
+            with self._writing() as connection:
+                # Changes are consumed from the head of the queue, so a walk from there ends soon without an index on uid.
+                doomed: list[tuple[int]] = []
+                walk = connection.execute(f"SELECT seq, uid FROM {queue} ORDER BY seq")
+                while len(doomed) < len(wanted) and (met := walk.fetchmany(CHUNK_ROWS)):
+                    doomed += [(seq,) for seq, uid in met if uid in wanted]
+                walk.close()
+                connection.executemany(f"DELETE FROM {queue} WHERE seq = ?", doomed)
+
+    def remarks(self) -> list[str]:
+        """What the operator should know of this database, one line each."""
+        with self._connected() as connection, explained(str(self._path)):
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode == "wal":
+            return []
+        return [f"journal mode is {mode}: writers wait while an audit or a seal reads; PRAGMA journal_mode=WAL avoids it"]
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        mode = "ro" if self._read_only else "rw"
+        with explained(str(self._path)):
+            connection = sqlite3.connect(
+                f"file:{percent(str(self._path))}?mode={mode}", uri=True, isolation_level=None, timeout=self._busy_seconds
+            )
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._connected() as connection, explained(str(self._path)):
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+
+class SqliteSnapshot:
+    """One read transaction on an SQLite database."""
+
+    def __init__(self, connection: sqlite3.Connection, place: str) -> None:
+        self._connection = connection
+        self._place = place
+
+    def describe(self, table: str, key: Sequence[str] | None) -> Shape:
+        """The table's present shape. Raises SourceError where it is missing, has no key, or cannot be committed to exactly."""
+        with explained(self._place):
+            return shape_of(look(self._connection, table), key)
+
+    def check_options(self, shape: Shape, *, subject: str | None, final: str | None) -> None:
+        """Raise SourceError unless the key identifies every row and the subject path and predicate work."""
+        with explained(self._place):
+            table = look(self._connection, shape.table)
+            refuse_inexact(self._connection, table)
+            check_key(self._connection, table, shape.key)
+        path = parse(subject, [column.name for column in table.columns]) if subject else None
+        rows = f"main.{quote(table.name)} AS careseal_row"
+        try:
+            if path is not None:
+                self._connection.execute(f"SELECT {_label(path)} FROM {rows} LIMIT 1").fetchall()
+        except sqlite3.OperationalError as error:
+            raise SourceError(f"subject path {subject!r}: {error}") from error
+        try:
+            if final is not None:
+                values = [f"careseal_row.{quote(name)}" for name in shape.names]
+                closed = sqlite_changes.closed_sql(table, shape, values, final)
+                some = f"(SELECT * FROM {rows} LIMIT 100) AS careseal_row"
+                self._connection.execute(f"SELECT 1 FROM {some} WHERE {closed}").fetchall()
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise SourceError(f"--final {final!r}: {error}") from error
+
+    def rows(
+        self, shape: Shape, *, subject: str | None = None, low: bytes | None = None, high: bytes | None = None
+    ) -> Iterator[Rows]:
+        """The table's rows with sort keys from `low` to before `high`, in key order, about a thousand at a time.
+
+        Exactly the shape's columns are read. Raises ColumnMissing when one was dropped, SourceError else.
+        """
+        with explained(self._place):
+            table = look(self._connection, shape.table)
+        for name in shape.names:
+            table.column(name)
+        path = parse(subject, [column.name for column in table.columns]) if subject else None
+        condition, values = _within(table, shape, low, high)
+        chosen = select_list(shape.names) + (f", {_label(path)}" if path else "")
+        statement = f"SELECT {chosen} FROM main.{quote(table.name)} AS careseal_row{condition} ORDER BY {_order(table, shape)}"
+        width, key_width = len(shape.columns), len(shape.key)
+        key_of = sortkey.encoder(shape.key_kinds)
+        one_int = shape.key_kinds == ("int",)
+        pace = _Pace()
+        for found in self._fetch(statement, values, pace):
+            keys = sortkey.int_keys([row[0] for row in found]) if one_int else [key_of(row[:key_width]) for row in found]
+            # The condition in SQL is as wide as SQLite's comparisons; the bounds are exact here.
+            begin = bisect_left(keys, low) if low is not None else 0
+            end = bisect_left(keys, high) if high is not None else len(keys)
+            taken = found[begin:end] if end - begin < len(found) else found
+            data = rowcodec.encode_sqlite_rows([row[:width] for row in taken] if path else taken)
+            pace.note(data)
+            if taken:
+                marks = [None if row[width] is None else printable(row[width]) for row in taken] if path else None
+                yield Rows(keys[begin:end], data, marks)
+            if end < len(found):
+                return
+
+    def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
+        """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError."""
+        with explained(self._place):
+            table = look(self._connection, shape.table)
+        for name in shape.names:
+            table.column(name)
+        path = parse(subject, [column.name for column in table.columns]) if subject else None
+        read = sqlite_changes.change_reader(shape)
+        seen = None
+        pace = _Pace()
+        for found in self._fetch(sqlite_changes.changes_sql(table, shape, path, final), [], pace):
+            batch = []
+            for row in found:
+                # Where an unenforced key has two rows, the change still is one.
+                if row[0] != seen:
+                    batch.append(read(row))
+                    seen = row[0]
+            pace.note([change.old_row or change.row or b"" for change in batch])
+            if batch:
+                yield batch
+
+    def touched(self, shape: Shape) -> Iterator[bytes]:
+        """The sort keys, old and new, of all queued changes, each once and in order."""
+        key_of = sortkey.encoder(shape.key_kinds)
+        for found in self._fetch(sqlite_changes.touched_sql(shape), [], _Pace()):
+            yield from map(key_of, found)
+
+    def pending_count(self, shape: Shape) -> int:
+        """The number of queued changes."""
+        with explained(self._place):
+            counted = self._connection.execute(f"SELECT count(*) FROM main.{quote(sqlite_capture.queue_name(shape.table))}")
+            return int(counted.fetchone()[0])
+
+    def truncated(self, shape: Shape) -> bool:
+        """Whether a TRUNCATE is queued: SQLite has none."""
+        return False
+
+    def capture_faults(self, shape: Shape) -> list[str]:
+        """Why capture is not what it should be, one line each."""
+        with explained(self._place):
+            return sqlite_capture.faults(self._connection, shape)
+
+    def _fetch(self, statement: str, values: Sequence[Value], pace: _Pace) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of an ordered query in runs of the pace's size; TEXT that is not UTF-8 comes as surrogate escapes."""
+        done = 0
+        with explained(self._place):
+            cursor = self._connection.execute(statement, values)
+        while True:
+            with explained(self._place):
+                try:
+                    found = cursor.fetchmany(pace.size)
+                except sqlite3.OperationalError as error:
+                    if not undecodable(error) or self._connection.text_factory is not str:
+                        raise
+                    # Escapes leave valid text as it is, so the snapshot goes on with them; the lost run is read again.
+                    self._connection.text_factory = _escaped
+                    cursor = self._connection.execute(f"{statement} LIMIT -1 OFFSET {done}", values)
+                    continue
+            if not found:
+                return
+            done += len(found)
+            yield found
+
+
+class _Pace:
+    """How many rows to fetch at once: a thousand, fewer where they are long, so that memory stays bounded."""
+
+    def __init__(self) -> None:
+        self.size = 100
+
+    def note(self, rows: Sequence[bytes]) -> None:
+        self.size = min(CHUNK_ROWS, max(1, CHUNK_BYTES * len(rows) // max(sum(map(len, rows)), 1)))
+
+
+def _escaped(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _label(path: SubjectPath) -> str:
+    return label_sql(path, f"careseal_row.{quote(path.column)}", sqlite_changes.hop_table, sqlite_changes.as_text)
+
+
+def _order(table: LiveTable, shape: Shape) -> str:
+    terms = [_compared(shape, place) for place in range(len(shape.key))]
+    # Numbers of equal value are ties to SQLite; sort keys put the integer first.
+    if not table.enforces(shape.key):
+        terms += [f"typeof({term})" for term, kind in zip(terms, shape.key_kinds, strict=True) if kind == "any"]
+    return ", ".join(terms)
+
+
+def _within(table: LiveTable, shape: Shape, low: bytes | None, high: bytes | None) -> tuple[str, list[Value]]:
+    """The condition, with its values, that leaves out rows before `low` and most rows from `high` on; NULLs sort first."""
+    tests, values = [], []
+    lowest = sortkey.bound(shape.key_kinds, low) if low is not None else None
+    if lowest is not None:
+        test, values = _from(shape, lowest[0])
+        tests.append(test)
+    highest = sortkey.bound(shape.key_kinds, high) if high is not None else None
+    # Where NULLs may precede the bound, reading simply ends at it: rows come in order.
+    if highest is not None and table.never_null(shape.key[0]):
+        tests.append(f"{_compared(shape, 0)} <= ?")
+        values = [*values, highest[0][0]]
+    return (f" WHERE {' AND '.join(tests)}" if tests else ""), values
+
+
+def _from(shape: Shape, bounds: Sequence[Value]) -> tuple[str, list[Value]]:
+    condition = "1"
+    values: list[Value] = []
+    last = len(shape.key) - 1
+    for place in reversed(range(len(shape.key))):
+        bound, name = bounds[place], _compared(shape, place)
+        if bound is None:
+            condition = "1" if place == last else f"({name} IS NOT NULL OR {condition})"
+        elif place == last:
+            condition, values = f"{name} >= ?", [bound]
+        else:
+            condition, values = f"({name} >= ? AND ({name} > ? OR {condition}))", [bound, bound, *values]
+    return condition, values
+
+
+def _compared(shape: Shape, place: int) -> str:
+    name = f"careseal_row.{quote(shape.key[place])}"
+    return name if shape.key_kinds[place] == "int" else f"{name} COLLATE BINARY"
