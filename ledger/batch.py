@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
+from pathlib import Path
 
 from ledger.errors import WireError
 from ledger.journal import Journal, event
@@ -41,6 +42,19 @@ class State:
     entry: int
     sid: int
     live: bool
+
+
+def batch_path(folder: Path, number: int) -> Path:
+    """The file of a batch in a mirror."""
+    return folder / f"{number:012d}.batch"
+
+
+def is_mirrored(folder: Path, number: int) -> bool:
+    """Whether a mirror that can be looked at has this batch."""
+    try:
+        return batch_path(folder, number).exists()
+    except OSError:
+        return False
 
 
 class Batch:

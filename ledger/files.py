@@ -24,6 +24,11 @@ def write_durably(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def private_file(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one already. OSError as it comes."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2s
 from pathlib import Path
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from ledger.errors import HomeError, KeyUnavailable
+from ledger.files import private_file
+from ledger.store import one_line
 
 KEY_BYTES = 32
 _SCRYPT = {"n": 2**15, "r": 8, "p": 1}
@@ -84,7 +87,9 @@ class SubjectKeys:
         self._keys: dict[int, bytes] = {}
         self._sids: dict[str, int] = {}
         mode = "ro" if readonly else "rwc" if create else "rw"
-        try:
+        with one_line(path):
+            if create:
+                private_file(path)
             self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
             if create:
                 self._db.executescript(
@@ -94,8 +99,6 @@ class SubjectKeys:
             self._db.execute("SELECT 1 FROM subject LIMIT 1").fetchall()
             if not readonly:
                 self._db.execute("PRAGMA synchronous=FULL")
-        except sqlite3.Error as error:
-            raise HomeError(f"cannot open the subject keys {path}: restore them from the backup or mirror ({error})") from error
 
     def blind(self, label: str) -> bytes:
         """The 16 bytes under which the store knows a subject."""
@@ -115,19 +118,13 @@ class SubjectKeys:
 
     def _look_up(self, labels: set[str]) -> dict[str, int]:
         blinds = {self.blind(label): label for label in labels}
-        try:
+        with one_line(self._path):
             found = self._find(blinds)
             fresh = [blind for blind in blinds if blind not in found]
             if fresh:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO subject (label, key) VALUES (?,?)",
-                    [(blind, self._wrapped(os.urandom(KEY_BYTES), blind)) for blind in fresh],
-                )
-                self._db.execute("COMMIT")
+                rows = [(blind, self._wrapped(os.urandom(KEY_BYTES), blind)) for blind in fresh]
+                self._insert("INSERT OR IGNORE INTO subject (label, key) VALUES (?,?)", rows)
                 found |= self._find(fresh)
-        except sqlite3.Error as error:
-            raise HomeError(f"cannot store subject keys in {self._path}: free some space and run again ({error})") from error
         return {blinds[blind]: sid for blind, sid in found.items()}
 
     def _find(self, blinds: Iterable[bytes]) -> dict[bytes, int]:
@@ -166,31 +163,43 @@ class SubjectKeys:
     def rows(self, sids: Iterable[int]) -> list[tuple[int, bytes, bytes | None]]:
         """(sid, blinded label, wrapped key or None where destroyed), for the mirror and for look-ups."""
         pending, found = list(sids), []
-        try:
+        with one_line(self._path):
             for start in range(0, len(pending), 500):
                 part = pending[start : start + 500]
                 marks = ",".join("?" * len(part))
                 found += self._db.execute(f"SELECT sid, label, key FROM subject WHERE sid IN ({marks})", part).fetchall()  # noqa: S608
-        except sqlite3.Error as error:
-            raise HomeError(f"cannot read the subject keys {self._path}: restore them from the backup or mirror ({error})") from error
         return found
 
     def put(self, rows: Iterable[tuple[int, bytes, bytes | None]]) -> None:
-        """Take in rows of another copy of this store; a key that was destroyed here stays destroyed."""
+        """Take in rows of another copy of this store; a key that was destroyed here stays destroyed.
+
+        HomeError where this store knows one of the subjects by another number: then the two copies went different ways.
+        """
+        taken = list(rows)
+        with one_line(self._path):
+            self._insert("INSERT OR IGNORE INTO subject VALUES (?,?,?)", taken)
+        known = {sid: label for sid, label, _ in self.rows([row[0] for row in taken])}
+        if any(known.get(sid) != label for sid, label, _ in taken):
+            raise HomeError(f"{self._path} and the mirror have different histories: restore with --kit, from the mirror alone")
+
+    def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR IGNORE INTO subject VALUES (?,?,?)", rows)
-        self._db.execute("COMMIT")
+        try:
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def highest(self) -> int:
         """The highest sid given out so far."""
-        return int(self._db.execute("SELECT coalesce(max(sid), 0) FROM subject").fetchone()[0])
+        with one_line(self._path):
+            return int(self._db.execute("SELECT coalesce(max(sid), 0) FROM subject").fetchone()[0])
 
     def snapshot(self, target: Path) -> None:
         """Copy the store, consistently, to a new file."""
-        copy = sqlite3.connect(target)
-        with copy:
+        with one_line(self._path), closing(sqlite3.connect(target)) as copy:
             self._db.backup(copy)
-        copy.close()
 
     def close(self) -> None:
         self._db.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ledger.errors import HomeError
+from ledger.files import private_file
 
 SCHEMA_VERSION = 1
 
@@ -39,6 +40,30 @@ CREATE TABLE batches (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTE
 """
 
 
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "no space left for {path}: free some and run the command again; nothing was lost",
+    sqlite3.SQLITE_IOERR: "cannot read or write {path}: check the disk and its space, then run the command again; nothing was lost",
+    sqlite3.SQLITE_BUSY: "{path} is locked by another program: end that and run the command again; nothing was lost",
+    sqlite3.SQLITE_LOCKED: "{path} is locked by another program: end that and run the command again; nothing was lost",
+    sqlite3.SQLITE_CANTOPEN: "cannot open {path}: check that it is there and yours to read, or restore the home",
+    sqlite3.SQLITE_READONLY: "cannot write {path}: check its permissions, then run the command again; nothing was lost",
+    sqlite3.SQLITE_PERM: "cannot write {path}: check its permissions, then run the command again; nothing was lost",
+}
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Turn an error of SQLite on the file `path` into a HomeError that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # SQLite's extended codes keep the primary one in the low byte.
+        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF)
+        if remedy is None:
+            raise HomeError(f"{path} is damaged: restore the home with careseal restore --kit ({error})") from error
+        raise HomeError(remedy.format(path=path)) from error
+
+
 class Store:
     """`ledger.db`, opened. Damage, a full disk and a foreign file are HomeErrors that say what to do."""
 
@@ -46,6 +71,8 @@ class Store:
         self.path = path
         mode = "ro" if readonly else "rwc" if create else "rw"
         with self._errors():
+            if create:
+                private_file(path)
             self.db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
             self.db.execute("PRAGMA cache_size=-16384")
             if create:
@@ -58,20 +85,8 @@ class Store:
             if not readonly:
                 self.db.execute("PRAGMA synchronous=FULL")
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self.explain(error) from error
-
-    def explain(self, error: sqlite3.Error) -> HomeError:
-        """The HomeError, one line, for an error of SQLite on this file."""
-        if "full" in str(error) or "disk I/O" in str(error):
-            return HomeError(f"no space left for {self.path}: free some and run the command again; nothing was lost")
-        if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-            return HomeError(f"cannot open {self.path}: is the home complete and yours to read?")
-        return HomeError(f"{self.path} is damaged ({error}): restore the home from its backup or mirror")
+    def _errors(self) -> AbstractContextManager[None]:
+        return one_line(self.path)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
