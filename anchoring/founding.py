@@ -20,7 +20,7 @@ from contracts.calls import deploy_consortium, deploy_journals
 from ledger.backup import write_kit
 from ledger.errors import HomeError
 from ledger.files import write_durably
-from ledger.home import CONFIG, Home, Settings, read_settings, write_settings
+from ledger.home import CONFIG, Home, Settings, read_keyring, read_settings, write_settings
 from ledger.keys import Keyring, open_box, seal_box
 from node import clique
 from node.client import connect
@@ -59,7 +59,7 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
     if "://" not in chain:
         chain = str(Path(chain).resolve())
     settings = _prepared(plan, chain, passphrase)
-    keyring = _keyring(path, passphrase)
+    keyring = read_keyring(path, passphrase)
     network = _network(plan, chain, keyring, passphrase, clock)
     settings = replace(
         settings,
@@ -73,7 +73,7 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
         settings = replace(settings, institution=_join(link, settings.name))
     _write(plan.kit, lambda: write_kit(plan.kit, settings, keyring, kit_passphrase))
     write_durably(path / NETWORK, encode_network(network))
-    write_settings(path, settings)
+    write_settings(path, settings, keyring)
     return settings
 
 
@@ -98,12 +98,6 @@ def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
     _write(plan.home, lambda: plan.home.mkdir(mode=0o700, parents=True, exist_ok=True))
     _write(plan.home, lambda: Home.create(plan.home, settings, Keyring.generate(), passphrase))
     return settings
-
-
-def _keyring(path: Path, passphrase: bytes) -> Keyring:
-    from ledger.home import KEYRING, KEYRING_PURPOSE, keyring_from
-
-    return keyring_from(open_box(path / KEYRING, passphrase, KEYRING_PURPOSE))
 
 
 def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock: Callable[[], float]) -> Network:

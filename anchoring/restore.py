@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from anchoring.errors import JournalDiverged
+from anchoring.errors import AnchoringError, JournalDiverged
 from anchoring.link import Link
-from anchoring.verify import Verified, verify
+from anchoring.verify import EARLIER_GENERATION, Verified, verify
 from ledger.audit import Scope
 from ledger.backup import catch_up, rebuild
-from ledger.findings import JOURNAL_KINDS
+from ledger.findings import JOURNAL_KINDS, Finding
 from ledger.home import Home, Settings
 from ledger.keys import Keyring
 from ledger.tables import attached_tables
@@ -45,31 +45,60 @@ def rebuild_beside(
 
 
 def catch_up_in_place(path: Path, keyring: Keyring, progress: Rows) -> int:
-    """Bring a home that was rolled back up to its mirror, on a copy that replaces it when it is whole."""
+    """Bring a home that was rolled back up to its mirror, one transaction for each batch; returns the number of entries taken in."""
     return catch_up(path, keyring, lambda size: progress("journal", 0))
 
 
-def finish_restore(home: Home, link: Link, now: float, progress: Rows) -> Verified:
+def finish_restore(home: Home, link: Link, now: float, progress: Rows, *, new_generation: bool = False) -> Verified:
     """Verify everything against the chain; where the journal holds, note the anchored checkpoints and journal the restore.
 
-    JournalDiverged, with nothing written, where the restored journal is not the one on the chain.
+    JournalDiverged, with nothing written, where the restored journal is not the one on the chain. With `new_generation`, entries that
+    the chain knows and nobody has any more are given up: the members' vote is needed, and every audit says so from then on.
     """
+    verified = verify(home, link, Scope(attached_tables(home)), now, record=False, progress=progress)
+    lost = [finding for finding in verified.audit.findings if finding.kind in JOURNAL_KINDS]
     head = link.head()
-    verified = verify(home, link, Scope(attached_tables(home)), now, progress=progress)
-    broken = [finding for finding in verified.audit.findings if finding.kind in JOURNAL_KINDS]
-    if broken:
-        raise JournalDiverged(
-            f"the restored journal is not the one on the chain ({broken[0].detail}): use a newer backup or the whole mirror"
-        )
     with home.store.transaction():
         home.store.set_meta("generation", str(head.generation))
-    for index in range(head.count):
-        _note(home, link, index, head.generation)
+    if lost and new_generation:
+        _open_generation(home, link)
+    elif _current(lost):
+        raise JournalDiverged(
+            f"the restored journal is not the one on the chain ({lost[0].detail}): use a newer backup or the whole mirror, "
+            "or, where entries are lost for good, --new-generation"
+        )
+    else:
+        for index in range(head.count):
+            _note(home, link, index, head.generation)
     with home.batch(checkpoint_time=int(now * 1000)) as batch:
         size = verified.audit.size
-        document = {"restore": {"size": size, "root": home.journal.tree.root(size).hex(), "findings": len(verified.audit.findings)}}
+        document = {
+            "restore": {
+                "size": size,
+                "root": home.journal.tree.root(size).hex(),
+                "findings": len(verified.audit.findings),
+                "generation": home.journal.generation,
+            }
+        }
         batch.add_event(Kind.RESTORE, document, int(now * 1000))
     return verified
+
+
+def _current(findings: list[Finding]) -> list[Finding]:
+    """Those about the present generation; that there were earlier ones is no reason not to restore."""
+    return [finding for finding in findings if not finding.detail.startswith(EARLIER_GENERATION)]
+
+
+def _open_generation(home: Home, link: Link) -> None:
+    generation = home.journal.generation + 1
+    if link.consortium.approved_generation(link.journals.address, link.institution) < generation:
+        raise AnchoringError(
+            f"a new generation needs the members' vote: let them run careseal node new-generation --institution {link.institution} "
+            f"--generation {generation}, then restore again"
+        )
+    link.send(link.journals.open_generation(generation, nonce=link.nonce()))
+    with home.store.transaction():
+        home.store.set_meta("generation", str(generation))
 
 
 def _note(home: Home, link: Link, index: int, generation: int) -> None:

@@ -19,6 +19,7 @@ from ledger.home import Home, Settings
 from ledger.wire import decode_entry
 
 Progress = Callable[[str, int], None]
+EARLIER_GENERATION = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,21 @@ class Verified:
 
 def verify(
     home: Home, link: Link, scope: Scope, now: float, *, receipts: Sequence[Path] = (), max_lag: float | None = None,
-    processes: int = 1, values: bool = False, progress: Progress = lambda table, rows: None,
+    processes: int = 1, values: bool = False, record: bool = True, progress: Progress = lambda table, rows: None,
 ) -> Verified:  # fmt: skip
     """Audit the home against the chain and against receipts kept elsewhere. `now` in seconds since 1970 UTC, `max_lag` in seconds.
 
     Raises AnchoringError, NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
     """
     roots: dict[int, bytes] = {}
-    latest, head = home.journal.latest(), link.head().last
+    on_chain, latest = link.head(), home.journal.latest()
+    head = on_chain.last
     if latest is not None:
         roots[latest.size] = latest.root
     extra: list[Finding] = []
+    if on_chain.generation != home.journal.generation:
+        detail = f"the chain is at generation {on_chain.generation} of this journal, the home at {home.journal.generation}"
+        extra.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
     for path in receipts:
         receipt, signer = read_receipt(path)
         _belongs(home.settings, receipt, signer, link, path)
@@ -52,12 +57,24 @@ def verify(
     size = 0 if head is None else head.size
     result = audit(
         home, scope, Anchors(size, roots, _lag(home, size, now, max_lag)), now, processes=processes, values=values,
-        record=not extra, progress=progress,
+        record=record and not extra, progress=progress,
     )  # fmt: skip
-    result = _on_chain(result, link, home.journal.generation)
+    result = _on_chain(result, link)
+    extra += _earlier_generations(link, home.journal.generation)
     if extra:
         result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *result.findings])
     return Verified(result, bool(receipts) or "://" in home.settings.chain)
+
+
+def _earlier_generations(link: Link, generation: int) -> list[Finding]:
+    """A generation that was given up stays a finding for ever: its entries cannot be audited any more."""
+    found = []
+    for number in range(generation):
+        count = link.journals.count(link.institution, number)
+        size = link.journals.checkpoint(link.institution, number, count - 1).size if count else 0
+        detail = f"{EARLIER_GENERATION} {number} of the journal ended with {size} entries by a vote of the members"
+        found.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
+    return found
 
 
 def _expect(roots: dict[int, bytes], size: int, root: bytes, extra: list[Finding]) -> None:
@@ -96,17 +113,18 @@ def _lag(home: Home, anchored: int, now: float, max_lag: float | None) -> float 
     return age if age > max_lag else None
 
 
-def _on_chain(result: AuditResult, link: Link, generation: int) -> AuditResult:
+def _on_chain(result: AuditResult, link: Link) -> AuditResult:
     """Drop every `intact_at` that the chain does not confirm: the home's own notes prove nothing."""
-    confirmed: dict[int, bytes | None] = {}
+    confirmed: dict[tuple[int, int], tuple[bytes, int] | None] = {}
     findings = []
     for finding in result.findings:
         at = finding.intact_at
         if at is not None:
-            if at.size not in confirmed:
-                found = link.find(generation, at.size)
-                confirmed[at.size] = found.root if found is not None and found.block == at.block else None
-            if confirmed[at.size] != at.root:
+            place = (at.generation, at.size)
+            if place not in confirmed:
+                found = link.find(*place)
+                confirmed[place] = None if found is None else (found.root, found.block)
+            if confirmed[place] != (at.root, at.block):
                 finding = finding.without_intact_at()
         findings.append(finding)
     return AuditResult(result.size, result.rows, result.pending, result.tables, findings, result.entry)

@@ -18,8 +18,7 @@ from api.language import _
 from api.passphrase import passphrase
 from ledger.backup import backup, read_kit
 from ledger.errors import HomeError
-from ledger.home import CONFIG, KEYRING, KEYRING_PURPOSE, Home, exclusive, keyring_from, read_settings
-from ledger.keys import open_box
+from ledger.home import CONFIG, Home, exclusive, read_keyring, read_settings, write_settings
 
 
 def backup_command(
@@ -49,6 +48,9 @@ def restore_command(
     kit_passphrase_file: Annotated[
         Path | None, typer.Option("--kit-passphrase-file", help=_("The kit's passphrase, where it is another one."))
     ] = None,
+    new_generation: Annotated[
+        bool, typer.Option("--new-generation", help=_("Entries are lost for good: begin a new generation, once the members voted for it."))
+    ] = False,
     passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file")] = None,
     as_json: Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))] = False,
 ) -> None:
@@ -58,20 +60,20 @@ def restore_command(
     timer, secret = Timer(), passphrase(passphrase_file, create=True)
     with progress(not as_json) as rows:
         if (home / CONFIG).exists() and kit is None:
-            keyring = keyring_from(open_box(home / KEYRING, secret, KEYRING_PURPOSE))
-            settings = read_settings(home)
-            if settings.mirror is None and archive is None:
+            keyring = read_keyring(home, secret)
+            settings = read_settings(home, keyring)
+            if settings.mirror is None and archive is None and mirror is None and not new_generation:
                 raise HomeError(f"{home} has no mirror: restore it with --kit and --backup")
         elif kit is None:
             raise HomeError(f"{home} is lost: give --kit, the recovery kit that init wrote")
         else:
             settings, keyring = read_kit(kit, passphrase(kit_passphrase_file) if kit_passphrase_file else secret)
         settings = replace(settings, mirror=str(mirror.resolve()) if mirror else settings.mirror, chain=chain or settings.chain)
-        if settings.mirror is None and archive is None:
+        if kit is not None and settings.mirror is None and archive is None:
             raise HomeError("nothing to restore from: give --backup or --mirror")
         _bring_back(home, settings, keyring, secret, archive, fresh=kit is not None, rows=rows)
         with Home.open(home, lambda: secret) as opened, linked(opened, secret) as link:
-            verified = finish_restore(opened, link, time.time(), rows)
+            verified = finish_restore(opened, link, time.time(), rows, new_generation=new_generation)
             publish(opened, link)
             checkpoint = opened.journal.latest()
             _network_file(home, settings.chain)
@@ -94,6 +96,7 @@ def _bring_back(home: Path, settings, keyring, secret: bytes, archive: Path | No
     exists = home.exists() and any(home.iterdir())
     if not fresh and archive is None:
         with exclusive(home, 5):
+            write_settings(home, settings, keyring)
             catch_up_in_place(home, keyring, rows)
         return
     if exists and fresh and (home / CONFIG).exists():

@@ -136,7 +136,7 @@ def rebuild(
         else:
             _unpack(archive, keyring, work)
             write_durably(work / KEYRING, seal_box(passphrase, "keyring", keyring_content(keyring)))
-            write_settings(work, replace(read_settings(work), mirror=settings.mirror, chain=settings.chain))
+            write_settings(work, replace(read_settings(work, keyring), mirror=settings.mirror, chain=settings.chain), keyring)
         catch_up(work, keyring, taken)
         work.replace(target)
         sync_folder(target.parent)
@@ -148,7 +148,7 @@ def rebuild(
 
 def catch_up(path: Path, keyring: Keyring, taken: Callable[[int], None]) -> int:
     """Take in what the mirror has and the home lacks; returns the number of entries taken in."""
-    home = Home(path, read_settings(path), keyring)
+    home = Home(path, read_settings(path, keyring), keyring)
     try:
         before = home.journal.size
         if home.settings.mirror is not None:

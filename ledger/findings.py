@@ -52,6 +52,7 @@ class IntactAt:
     `time` is seconds since 1970 UTC: of the clean audit that covered the row, else of the block that anchored its sealing.
     """
 
+    generation: int
     size: int
     root: bytes
     block: int

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import hmac
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import blake2s
 from pathlib import Path
 
-from ledger.batch import Batch
+from ledger import canonical
+from ledger.batch import Batch, is_mirrored
 from ledger.errors import HomeError
 from ledger.files import write_durably
 from ledger.journal import Checkpoint, Journal
 from ledger.keys import Keyring, SubjectKeys, open_box, seal_box
-from ledger.store import Store
+from ledger.store import Store, one_line
 
 CONFIG = "home.json"
 KEYRING = "keyring.json"
@@ -24,6 +27,7 @@ LEDGER = "ledger.db"
 SUBJECTS = "subjects.db"
 LOCK = "lock"
 KEYRING_PURPOSE = "keyring"
+_CODE = b"careseal/v1/settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +47,33 @@ class Settings:
     mirror: str | None = None
 
 
-def write_settings(path: Path, settings: Settings) -> None:
-    """Write `home.json`, durably and whole."""
-    values = {name: getattr(settings, name) for name in Settings.__slots__}
-    write_durably(path / CONFIG, json.dumps({"careseal": 1, **values}, indent=2, ensure_ascii=False).encode())
+def write_settings(path: Path, settings: Settings, keyring: Keyring) -> None:
+    """Write `home.json`, durably and whole, with a code that only the keyring can make."""
+    values = {"careseal": 1, **asdict(settings), "code": _code(settings, keyring)}
+    write_durably(path / CONFIG, json.dumps(values, indent=2, ensure_ascii=False).encode())
 
 
-def read_settings(path: Path) -> Settings:
-    """The settings of the home at `path`; HomeError where there is no home."""
+def _code(settings: Settings, keyring: Keyring) -> str:
+    """Binds the settings to the keyring: whoever redirects a home to another chain or institution is noticed."""
+    return blake2s(_CODE + canonical.encode(asdict(settings)), key=keyring.mirror).hexdigest()
+
+
+def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
+    """The settings of the home at `path`; HomeError where there is no home, or, given its keyring, where they were changed by hand."""
     try:
         values = json.loads((path / CONFIG).read_bytes())
         if values.pop("careseal") != 1:
             raise ValueError
-        return Settings(**values)
+        code, settings = str(values.pop("code")), Settings(**values)
     except FileNotFoundError:
         raise HomeError(f"{path} is not a Careseal home: create one with careseal init --home {path} --name NAME") from None
     except OSError as error:
         raise HomeError(f"cannot read {path / CONFIG}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HomeError(f"{path / CONFIG} is damaged: restore the home from its backup") from error
+    if keyring is not None and not hmac.compare_digest(code, _code(settings, keyring)):
+        raise HomeError(f"{path / CONFIG} was changed by hand: restore it from the backup or recovery kit")
+    return settings
 
 
 @contextmanager
@@ -103,30 +115,42 @@ class Home:
         write_durably(path / KEYRING, seal_box(passphrase, KEYRING_PURPOSE, keyring_content(keyring)))
         Store(path / LEDGER, create=True).close()
         SubjectKeys(path / SUBJECTS, keyring, create=True).close()
-        write_settings(path, settings)
+        write_settings(path, settings, keyring)
 
     @staticmethod
     @contextmanager
     def open(path: Path, passphrase: Callable[[], bytes], *, wait: float = 5.0) -> Iterator[Home]:
         """Open for writing, under the home's lock, which is kept until the context ends."""
-        settings = read_settings(path)
-        keyring = keyring_from(open_box(path / KEYRING, passphrase(), KEYRING_PURPOSE))
+        read_settings(path)
+        keyring = read_keyring(path, passphrase())
+        settings = read_settings(path, keyring)
         with exclusive(path, wait):
             home = Home(path, settings, keyring)
             try:
-                yield home
+                with one_line(path / LEDGER):
+                    yield home
             finally:
                 home.close()
 
     @contextmanager
     def batch(self, checkpoint_time: int | None = None) -> Iterator[Batch]:
-        """One durable transaction that appends to the journal; with `checkpoint_time` (ms) it ends in a checkpoint."""
+        """One durable transaction that appends to the journal; with `checkpoint_time` (ms) it ends in a checkpoint.
+
+        HomeError where the mirror is ahead: a home that was rolled back must not take changes out of the queues.
+        """
+        if self.mirror_is_ahead():
+            raise HomeError(f"this home was rolled back, its mirror {self.settings.mirror} has later entries: run careseal restore")
         with self.store.transaction():
             batch = Batch(self.store, self.journal, self.subjects, mirrored=self.settings.mirror is not None)
             yield batch
             batch.flush()
             if checkpoint_time is not None:
                 self._checkpoint(batch, checkpoint_time)
+
+    def mirror_is_ahead(self) -> bool:
+        """Whether the mirror holds a batch that this home never wrote."""
+        number = int(self.store.meta("batch", "0") or 0) + 1
+        return self.settings.mirror is not None and is_mirrored(Path(self.settings.mirror), number)
 
     def _checkpoint(self, batch: Batch, now: int) -> Checkpoint | None:
         made = self.journal.checkpoint(now)
@@ -138,6 +162,11 @@ class Home:
     def close(self) -> None:
         self.store.close()
         self.subjects.close()
+
+
+def read_keyring(path: Path, passphrase: bytes) -> Keyring:
+    """The keyring of the home at `path`; KeyUnavailable where the passphrase is wrong."""
+    return keyring_from(open_box(path / KEYRING, passphrase, KEYRING_PURPOSE))
 
 
 def keyring_content(keyring: Keyring) -> dict[str, str]:

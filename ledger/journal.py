@@ -102,11 +102,14 @@ class Journal:
         )
         return made
 
-    def latest(self, *, anchored: bool = False, at_least: int = 0) -> Checkpoint | None:
-        """The last checkpoint; `anchored`: the last one on the chain; `at_least`: the first one, of these, of at least this size."""
+    def latest(self, *, anchored: bool = False) -> Checkpoint | None:
+        """The last checkpoint; `anchored`: the last one on the chain."""
         where = "block IS NOT NULL" if anchored else "1"
-        order = "size ASC" if at_least else "size DESC"
-        return self._one(f"{where} AND generation=? AND size>=? ORDER BY {order} LIMIT 1", (self.generation, at_least))
+        return self._one(f"{where} AND generation=? ORDER BY size DESC LIMIT 1", (self.generation,))
+
+    def anchor_of(self, index: int) -> Checkpoint | None:
+        """The earliest anchored checkpoint, of whatever generation, that covers an entry."""
+        return self._one("block IS NOT NULL AND size>? ORDER BY block LIMIT 1", (index,))
 
     def checkpoint_at(self, size: int) -> Checkpoint | None:
         """The checkpoint of exactly this size."""

@@ -86,26 +86,25 @@ class Reporter:
 
         `entry` is the entry the row is held against, `until` the entry that marked a change: later audits do not count.
         """
-        db, anchored = self._home.store.db, self._home.journal.latest(anchored=True)
-        if anchored is None:
-            return None
+        db = self._home.store.db
+        anchored = db.execute("SELECT coalesce(max(size), 0) FROM checkpoints WHERE block IS NOT NULL").fetchone()[0]
         rows = db.execute(
             "SELECT entry FROM audits WHERE tbl=? AND clean=1 AND entry<? AND size>?"
             " AND (low IS NULL OR low<=?) AND (high IS NULL OR high>?) ORDER BY entry DESC",
-            (table, min(anchored.size, anchored.size if until is None else until), -1 if entry is None else entry, key, key),
+            (table, min(anchored, anchored if until is None else until), -1 if entry is None else entry, key, key),
         )
         audit = next((row[0] for row in rows if self._was_clean(row[0], self._tables[table].name)), None)
         if audit is not None:
-            checkpoint = self._home.journal.latest(anchored=True, at_least=audit + 1)
+            checkpoint = self._home.journal.anchor_of(audit)
             time = decode_entry(self._home.journal.entry(audit)).time / 1000
         elif entry is not None:
-            checkpoint = self._home.journal.latest(anchored=True, at_least=entry + 1)
+            checkpoint = self._home.journal.anchor_of(entry)
             time = float(checkpoint.block_time or 0) if checkpoint else 0.0
         else:
             return None
         if checkpoint is None or checkpoint.block is None:
             return None
-        return IntactAt(checkpoint.size, checkpoint.root, checkpoint.block, time)
+        return IntactAt(checkpoint.generation, checkpoint.size, checkpoint.root, checkpoint.block, time)
 
     def _was_clean(self, audit: int, table: str) -> bool:
         """Whether the journalled document of an audit says that it found nothing in a table; the home's own note proves nothing."""
