@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
 from pathlib import Path
@@ -16,6 +16,7 @@ from ledger.store import Store
 from ledger.wire import NO_AUTHOR, Kind
 
 Value = int | str | bytes | None
+Rows = Mapping[str, Sequence[Sequence[Value]]]  # of derived tables
 
 # Every derived table that a batch writes; replaying the same rows on an older home gives the same home.
 _PUT = {
@@ -33,6 +34,8 @@ _PUT = {
     "emptied": "DELETE FROM state WHERE tbl=?",
 }
 _MAX_SIDECAR = 1 << 28
+_FLUSH_ROWS = 5000
+_FLUSH_BYTES = 1 << 25  # deflated JSON of it stays far below _MAX_SIDECAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,6 @@ def is_mirrored(folder: Path, number: int) -> bool:
 class Batch:
     """Collects within one transaction of the store; `flush` writes. Reads through it see what was collected."""
 
-    _FLUSH_AT = 5000
-
     def __init__(self, store: Store, journal: Journal, subjects: SubjectKeys, *, mirrored: bool) -> None:
         self.db, self._store, self._journal, self._subjects, self._mirrored = store.db, store, journal, subjects, mirrored
         self._first = journal.size
@@ -69,6 +70,7 @@ class Batch:
         self._rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _PUT}
         self._state: dict[tuple[int, bytes], State | None] = {}
         self._authors: dict[str, bytes] = {}
+        self._weight = 0
         self.added = 0
 
     def add(self, body: bytes) -> int:
@@ -92,6 +94,8 @@ class Batch:
     def put(self, name: str, *row: Value) -> None:
         """Take in a row of a derived table."""
         self._rows[name].append(row)
+        if name == "copies":
+            self._weight += _weight(row)
 
     def add_event(self, kind: Kind, document: object, time: int) -> int:
         """Take in an event entry with its document; returns its index."""
@@ -132,7 +136,7 @@ class Batch:
         return self._authors[name]
 
     def flush_if_full(self) -> None:
-        if len(self._bodies) >= self._FLUSH_AT:
+        if len(self._bodies) >= _FLUSH_ROWS or self._weight > _FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -145,7 +149,7 @@ class Batch:
         if self._mirrored and (self._bodies or any(self._rows.values())):
             self._write_sidecar()
         self._first += len(self._bodies)
-        self._bodies, self._rows = [], {name: [] for name in _PUT}
+        self._bodies, self._rows, self._weight = [], {name: [] for name in _PUT}, 0
         self._state.clear()
 
     def _write_sidecar(self) -> None:
@@ -159,9 +163,12 @@ class Batch:
         self._store.set_meta("mirrored_sid", str(highest))
 
 
-def pack_sidecar(rows: Mapping[str, Sequence[Sequence[Value]]]) -> bytes:
-    """Rows of derived tables as deflated JSON: [[table, rows], ...]; bytes become {"x": hex}."""
-    return zlib.compress(json.dumps(list(rows.items()), default=lambda value: {"x": value.hex()}, separators=(",", ":")).encode(), 1)
+def pack_sidecar(rows: Rows) -> bytes:
+    """Rows of derived tables as deflated JSON: [[table, rows], ...]; bytes become {"x": hex}. WireError over 256 MiB of JSON."""
+    text = json.dumps(list(rows.items()), default=lambda value: {"x": value.hex()}, separators=(",", ":")).encode()
+    if len(text) > _MAX_SIDECAR:
+        raise WireError("a row is too large for the mirror: attach its table without --copies")
+    return zlib.compress(text, 1)
 
 
 def unpack_sidecar(data: bytes) -> dict[str, list[list[Value]]]:
@@ -177,6 +184,28 @@ def unpack_sidecar(data: bytes) -> dict[str, list[list[Value]]]:
     if not rows.keys() <= {*_PUT, "subjects"}:
         raise WireError("a mirror batch holds unknown tables")
     return {str(name): value for name, value in rows.items() if isinstance(value, list)}
+
+
+def derived_rows(store: Store) -> Iterator[tuple[str, list[Sequence[Value]]]]:
+    """All rows of the derived tables, in runs that are small enough for a sidecar, as `replay` takes them."""
+    for name, statement in _PUT.items():
+        if statement.startswith("INSERT"):
+            columns = "generation, size, root, time" if name == "checkpoints" else "*"
+            cursor = store.db.execute(f"SELECT {columns} FROM {name}")  # noqa: S608
+            run: list[Sequence[Value]] = []
+            weight = 0
+            for row in cursor:
+                run.append(row)
+                weight += _weight(row)
+                if len(run) >= _FLUSH_ROWS or weight > _FLUSH_BYTES:
+                    yield name, run
+                    run, weight = [], 0
+            if run:
+                yield name, run
+
+
+def _weight(row: Sequence[Value]) -> int:
+    return sum(len(value) for value in row if isinstance(value, str | bytes))
 
 
 def replay(store: Store, rows: dict[str, list[list[Value]]]) -> None:

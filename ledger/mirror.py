@@ -10,17 +10,17 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.batch import Value, replay, unpack_sidecar
+from ledger.batch import Rows, Value, batch_path, derived_rows, pack_sidecar, replay, unpack_sidecar
 from ledger.errors import HomeError, KeyUnavailable, WireError
-from ledger.files import write_durably
-from ledger.home import Home
+from ledger.files import sync_folder, write_durably
+from ledger.home import Home, write_settings
 from ledger.keys import Keyring
 from ledger.wire import MAX_ENTRY_BYTES
 
@@ -28,6 +28,8 @@ _MAGIC = b"careseal batch 1\n"
 _NAME = re.compile(r"\d{12}\.batch")
 _MAX_HEADER = 1024
 _MAX_FILE = 1 << 30
+_CHUNK = 5000
+_START = "mirror_start"  # number of the first batch of the present mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,15 @@ def mirror(home: Home) -> int:
     """
     if home.settings.mirror is None:
         return home.journal.size
-    folder = Path(home.settings.mirror)
-    for number, first, count, sidecar in home.store.db.execute("SELECT id, first, count, sidecar FROM batches ORDER BY id").fetchall():
-        path = folder / f"{number:012d}.batch"
-        content = _encode(home, number, first, count, sidecar)
+    folder, start = Path(home.settings.mirror), int(home.store.meta(_START, "1") or 1)
+    for (number,) in home.store.db.execute("SELECT id FROM batches ORDER BY id").fetchall():
         try:
-            if path.exists() and path.read_bytes()[: len(_MAGIC) + 80] != content[: len(_MAGIC) + 80]:
-                raise HomeError(f"the mirror {folder} holds a longer history than this home: run careseal restore")
-            write_durably(path, content)
+            if number > start and not batch_path(folder, number - 1).exists():
+                raise HomeError(
+                    f"the mirror {folder} lacks batch {number - 1}: nothing was lost or published; mount it and seal again, "
+                    "or start another one with careseal seal --new-mirror DIR"
+                )
+            _write(home, folder, number)
         except OSError as error:
             raise HomeError(
                 f"cannot write the mirror {folder}: {error.strerror}; nothing was lost or published, mend it and seal again"
@@ -64,12 +67,62 @@ def mirror(home: Home) -> int:
     return home.journal.size
 
 
-def _encode(home: Home, number: int, first: int, count: int, sidecar: bytes) -> bytes:
+def _write(home: Home, folder: Path, number: int) -> None:
+    first, count, sidecar = home.store.db.execute("SELECT first, count, sidecar FROM batches WHERE id=?", (number,)).fetchone()
     bodies = [body for part in home.journal.bodies(first, first + count) for body in part]
+    path = batch_path(folder, number)
+    if not path.exists():
+        write_durably(path, _encode(home, number, first, bodies, sidecar))
+        return
+    # A run that was killed wrote it already, unless another history did.
+    found = read_batch(path, home.keyring, home.settings.home_id)
+    if (found.first, found.entries, found.rows) != (first, bodies, unpack_sidecar(sidecar)):
+        raise HomeError(f"the mirror {folder} holds another history than this home: run careseal restore")
+    sync_folder(folder)
+
+
+def start_mirror(home: Home, folder: Path) -> None:
+    """Make the empty `folder` the home's mirror: all that the home has is queued as new batches, which are a mirror by themselves.
+
+    The next call of `mirror` writes them. HomeError where the folder cannot be used, or holds batches already.
+    """
+    prepare_folder(folder)
+    with home.store.transaction() as db:
+        number = start = int(home.store.meta("batch", "0") or 0) + 1
+        for first, count, rows in _everything(home):
+            db.execute("INSERT INTO batches VALUES (?,?,?,?)", (number, first, count, pack_sidecar(rows)))
+            number += 1
+        for name, value in ((_START, start), ("batch", number - 1), ("mirrored_sid", home.subjects.highest())):
+            home.store.set_meta(name, str(value))
+    home.settings = replace(home.settings, mirror=str(folder.resolve()))
+    write_settings(home.path, home.settings, home.keyring)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of a new mirror. HomeError where it cannot be made, or holds batches already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(_NAME.fullmatch(entry.name) for entry in folder.iterdir()):
+            raise HomeError(f"the mirror {folder} holds a home already: choose an empty folder")
+    except OSError as error:
+        raise HomeError(f"cannot use the mirror {folder}: {error.strerror}") from error
+
+
+def _everything(home: Home) -> Iterator[tuple[int, int, Rows]]:
+    """(first entry, number of entries, derived rows) of batches that together make up the home."""
+    size, highest = home.journal.size, home.subjects.highest()
+    for sid in range(1, highest + 1, _CHUNK):
+        yield 0, 0, {"subjects": home.subjects.rows(range(sid, min(sid + _CHUNK, highest + 1)))}
+    for first in range(0, size, _CHUNK):
+        yield first, min(_CHUNK, size - first), {}
+    for name, rows in derived_rows(home.store):
+        yield size, 0, {name: rows}
+
+
+def _encode(home: Home, number: int, first: int, bodies: list[bytes], sidecar: bytes) -> bytes:
     digest = sha256(b"".join(bodies)).hexdigest()
-    header = (
-        json.dumps({"home": home.settings.home_id, "number": number, "first": first, "count": count, "entries": digest}).encode() + b"\n"
-    )
+    about = {"home": home.settings.home_id, "number": number, "first": first, "count": len(bodies), "entries": digest}
+    header = json.dumps(about).encode() + b"\n"
     nonce = os.urandom(12)
     box = nonce + AESGCM(home.keyring.mirror).encrypt(nonce, sidecar, header)
     parts = [_MAGIC, header, *(len(body).to_bytes(2, "big") + body for body in bodies), box]
@@ -116,7 +169,7 @@ def _decode(content: bytes, keyring: Keyring, home_id: str) -> MirrorBatch:
 
 
 def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterator[MirrorBatch]:
-    """The batches numbered above `after`, in order. HomeError where one is missing."""
+    """The batches numbered above `after`, in order; all of them, from the mirror's start, after 0. HomeError where one is missing."""
     try:
         names = sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name))
     except OSError as error:
@@ -125,9 +178,10 @@ def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterato
         number = int(name[:12])
         if number <= after:
             continue
-        if number != after + 1:
+        batch = read_batch(folder / name, keyring, home_id)
+        if number != batch.number or (number != after + 1 and (after or batch.first)):
             raise HomeError(f"the mirror {folder} lacks batch {after + 1}: take it from another copy of the mirror")
-        yield read_batch(folder / name, keyring, home_id)
+        yield batch
         after = number
 
 
