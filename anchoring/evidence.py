@@ -23,6 +23,7 @@ from node import clique, header, mpt
 from node.errors import NodeError
 
 T = TypeVar("T")
+Part = Mapping[str, Any]  # one part of the container, typed field by field in _FORMAT
 MAX_BYTES = 1 << 25
 VERSION = "evidence/1"
 _MAX_NODES = 65
@@ -85,7 +86,7 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     )  # fmt: skip
 
 
-def _container(data: bytes):  # type: ignore[no-untyped-def]
+def _container(data: bytes) -> dict[str, Part]:
     """The parts of the container, with bytes for hex. The file must be its one canonical encoding."""
     if len(data) > MAX_BYTES:
         raise EvidenceInvalid("container", f"larger than {MAX_BYTES} bytes")
@@ -97,7 +98,7 @@ def _container(data: bytes):  # type: ignore[no-untyped-def]
         raise EvidenceInvalid("container", "not Careseal evidence of version 1")
     if values.keys() != {"careseal", *_FORMAT}:
         raise EvidenceInvalid("container", "a part is missing or unknown")
-    parts = {}
+    parts: dict[str, Part] = {}
     for part, names in _FORMAT.items():
         content = values[part]
         if not isinstance(content, dict) or content.keys() != names.keys():
@@ -149,7 +150,7 @@ def _opened(entry: RecordEntry, record: Mapping[str, bytes], document: Mapping[s
     return fields
 
 
-def _configuration(part, checkpoint) -> dict[str, Any]:  # type: ignore[no-untyped-def]
+def _configuration(part: Part, checkpoint: Part) -> Part:
     """The description of the table, once it opens its configuration entry and that is in the journal."""
     try:
         entry = decode_entry(part["entry"])
@@ -165,14 +166,14 @@ def _configuration(part, checkpoint) -> dict[str, Any]:  # type: ignore[no-untyp
     return document  # type: ignore[return-value]
 
 
-def _inclusion(link: str, part, checkpoint) -> None:  # type: ignore[no-untyped-def]
+def _inclusion(link: str, part: Part, checkpoint: Part) -> None:
     try:
         verify_inclusion(leaf_hash(part["entry"]), part["index"], checkpoint["size"], part["proof"], checkpoint["root"])
     except LedgerError as error:
         raise EvidenceInvalid(link, str(error)) from error
 
 
-def _storage(parts, network: Network) -> tuple[int, int]:  # type: ignore[no-untyped-def]
+def _storage(parts: Mapping[str, Part], network: Network) -> tuple[int, int]:
     """Size and block of the checkpoint, as the contract's storage under the header's state root holds it."""
     checkpoint, storage = parts["checkpoint"], parts["storage"]
     if checkpoint["chain_id"] != network.chain_id:
@@ -192,7 +193,7 @@ def _storage(parts, network: Network) -> tuple[int, int]:  # type: ignore[no-unt
     return size, block
 
 
-def _institution(parts, network: Network) -> str:  # type: ignore[no-untyped-def]
+def _institution(parts: Mapping[str, Part], network: Network) -> str:
     """The institution's name, as the consortium's storage under the header's state root commits to it."""
     part = parts["institution"]
     state_root = _checked("header", lambda: header.decode(parts["chain"]["header"])).state_root

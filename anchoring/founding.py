@@ -12,6 +12,7 @@ from eth_utils.address import to_checksum_address
 from web3 import Web3
 
 from anchoring.errors import AnchoringError, NetworkInvalid
+from anchoring.export import raw_header
 from anchoring.link import Link, one_line_errors
 from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
 from contracts.actions import Role, set_contract
@@ -135,17 +136,11 @@ def _deploy(w3: Web3, keyring: Keyring) -> Network:
     consortium = link.send(deploy_consortium(w3, nonce=link.nonce()))["contractAddress"]
     journals = link.send(deploy_journals(w3, str(consortium), nonce=link.nonce()))["contractAddress"]
     block = w3.eth.get_block("latest")
-    sealer = clique.recover_sealer(_header(w3, block["number"]))
+    sealer = clique.recover_sealer(raw_header(w3, block["number"]))
     return Network(
         w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
         bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, block["number"], bytes(block["hash"]), (sealer,),
     )  # fmt: skip
-
-
-def _header(w3: Web3, number: int):  # type: ignore[no-untyped-def]
-    from anchoring.export import raw_header
-
-    return raw_header(w3, number)
 
 
 def _join(link: Link, name: str) -> int:

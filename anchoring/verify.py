@@ -11,6 +11,7 @@ from web3.exceptions import BlockNotFound
 
 from anchoring.errors import AnchoringError
 from anchoring.link import Link
+from anchoring.network import Network
 from anchoring.receipt import Receipt, read_receipt
 from contracts.actions import KeyKind
 from ledger.audit import Anchors, AuditResult, Scope, audit
@@ -64,6 +65,18 @@ def verify(
     if extra:
         result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *result.findings])
     return Verified(result, bool(receipts) or "://" in home.settings.chain)
+
+
+def check_network(link: Link, network: Network) -> None:
+    """Raise AnchoringError unless the link leads to the chain and the contracts of a network file that was kept elsewhere."""
+    try:
+        block = bytes(link.w3.eth.get_block(network.block)["hash"])
+    except BlockNotFound:
+        block = b""
+    addresses = {link.consortium.address: network.consortium, link.journals.address: network.journals}
+    same = all(bytes.fromhex(mine[2:]) == theirs for mine, theirs in addresses.items())
+    if link.w3.eth.chain_id != network.chain_id or not same or block != network.block_hash:
+        raise AnchoringError("this home uses another chain than the network file's: nothing it says can be trusted")
 
 
 def _earlier_generations(link: Link, generation: int) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from anchoring.evidence import verify_evidence
 from anchoring.export import export_evidence
 from anchoring.founding import NETWORK, Plan, create_home, sealer_key
 from anchoring.link import Link, open_link
-from anchoring.network import read_network
+from anchoring.network import Network, read_network
 from anchoring.publish import check_head, publish
 from anchoring.receipt import make_receipt
-from anchoring.verify import verify
+from anchoring.verify import check_network, verify
 from api import console, node_commands, recovery, worker
 from api.console import Timer, print_json, progress, say
 from api.duration import seconds
@@ -26,12 +26,13 @@ from api.passphrase import given_passphrase, passphrase, recovery_passphrase
 from careseal import __version__
 from ledger.attach import attach, detach
 from ledger.audit import Scope
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, SourceError
 from ledger.files import write_durably
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.seal import seal, tables_of
-from ledger.tables import Options, attached_tables, find_table
+from ledger.sources import open_source
+from ledger.tables import Attached, Options, attached_tables, find_table
 from samples.hospital import build as build_hospital
 
 HomeOption = Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
@@ -163,10 +164,15 @@ def attach_command(
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home:
         tables = attach(opened_home, source, table, key or (), options, _now_ms())
+    with closing(open_source(source)) as database:
+        remarks = database.remarks()
     if as_json:
-        return print_json({"attached": [{"table": t.name, "key": list(t.shape.key), "columns": len(t.shape.columns)} for t in tables]})
+        listed = [{"table": t.name, "key": list(t.shape.key), "columns": len(t.shape.columns)} for t in tables]
+        return print_json({"attached": listed, "remarks": remarks})
     for t in tables:
         say("{table}: {columns} columns, key {key}", table=t.name, columns=len(t.shape.columns), key=", ".join(t.shape.key))
+    for remark in remarks:
+        say("note: {remark}", remark=remark)
     return None
 
 
@@ -242,9 +248,10 @@ def verify_command(
     since: Annotated[
         list[Path] | None, typer.Option("--since", help=_("A receipt kept elsewhere; finds a home rolled back as a whole."))
     ] = None,
-    max_lag: Annotated[
-        str | None, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))
+    network: Annotated[
+        Path | None, typer.Option("--network", help=_("A network file kept elsewhere; finds a home led to another chain."))
     ] = None,
+    max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))] = "24h",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help=_("How many processes share the work."))] = 1,
     values: Annotated[bool, typer.Option("--values", help=_("Show altered columns before and after, where a copy was kept."))] = False,
     passphrase_file: PassphraseOption = None,
@@ -252,8 +259,11 @@ def verify_command(
 ) -> None:
     """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
     timer = Timer()
-    lag = None if max_lag is None else seconds(max_lag)
+    lag = seconds(max_lag)
+    trusted = None if network is None else _network(network)
     with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
+        if trusted is not None:
+            check_network(link, trusted)
         scope = Scope(list(tables_of(opened_home, table or ())))
         verified = verify(
             opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
@@ -270,7 +280,7 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home:
         tables = [
-            {"table": t.name, "capture": t.options.capture, "key": list(t.shape.key), "sealed": t.sealed}
+            {"table": t.name, "capture": t.options.capture, "key": list(t.shape.key), "sealed": t.sealed, "waiting": waiting(t)}
             for t in attached_tables(opened_home)
         ]
         journal, settings = opened_home.journal, opened_home.settings
@@ -299,12 +309,22 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
         say("the consortium is being founded: whoever reaches the chain can join; end it with careseal node close-founding")
     for t in tables:
         say(
-            "table {table}: {capture}, {sealed}",
+            "table {table}: {capture}, {sealed}, {waiting} changes waiting",
             table=t["table"],
             capture=t["capture"],
             sealed=_("sealed") if t["sealed"] else _("not sealed yet"),
+            waiting="?" if t["waiting"] is None else t["waiting"],
         )
     return None
+
+
+def waiting(table: Attached) -> int | None:
+    """How many captured changes wait to be sealed; None where the database cannot be reached."""
+    try:
+        with closing(open_source(table.source)) as source, source.snapshot() as snapshot:
+            return snapshot.pending_count(table.shape)
+    except SourceError:
+        return None
 
 
 def sample_hospital(
@@ -394,7 +414,7 @@ def evidence_app() -> typer.Typer:
     return app
 
 
-def _network(path: Path):  # type: ignore[no-untyped-def]
+def _network(path: Path) -> Network:
     try:
         return read_network(path)
     except OSError as error:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from anchoring.errors import EvidenceInvalid
@@ -68,7 +68,7 @@ class Demo:
         connection.close()
         return tuple(row)
 
-    def opened(self, number: int):  # type: ignore[no-untyped-def]
+    def opened(self, number: int) -> AbstractContextManager[tuple[Home, Link]]:
         from api.commands import opened
 
         os.environ["CARESEAL_PASSPHRASE"] = PASSPHRASE
@@ -79,9 +79,10 @@ class Demo:
         with self.opened(number) as (home, link):
             sealed = seal(home, int(time.time() * 1000))
             publish(home, link)
-            checkpoint = home.journal.latest()
-        say("    {added} entries sealed and anchored in {seconds:.1f} s: {size} entries, block {block}", added=sealed.added,
-            seconds=timer.seconds, size=checkpoint.size, block=checkpoint.block)  # fmt: skip
+            checkpoint = home.journal.latest(anchored=True)
+        if checkpoint is not None:
+            say("    {added} entries sealed and anchored in {seconds:.1f} s: {size} entries, block {block}", added=sealed.added,
+                seconds=timer.seconds, size=checkpoint.size, block=checkpoint.block)  # fmt: skip
 
     def audit(self, number: int) -> Verified:
         timer = Timer()

@@ -18,7 +18,8 @@ from api.language import _
 from api.passphrase import passphrase
 from ledger.backup import backup, read_kit
 from ledger.errors import HomeError
-from ledger.home import CONFIG, Home, exclusive, read_keyring, read_settings, write_settings
+from ledger.home import CONFIG, Home, Settings, exclusive, read_keyring, read_settings, write_settings
+from ledger.keys import Keyring
 
 
 def backup_command(
@@ -92,7 +93,9 @@ def restore_command(
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
-def _bring_back(home: Path, settings, keyring, secret: bytes, archive: Path | None, *, fresh: bool, rows: console.Rows) -> None:  # type: ignore[no-untyped-def]
+def _bring_back(
+    home: Path, settings: Settings, keyring: Keyring, secret: bytes, archive: Path | None, *, fresh: bool, rows: console.Rows
+) -> None:
     exists = home.exists() and any(home.iterdir())
     if not fresh and archive is None:
         with exclusive(home, 5):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from careseal import CaresealError
 from ledger.errors import SourceError
@@ -198,7 +199,7 @@ def _run(passes: Passes, size: int, task: Range | dict[int, bytes], progress: Pr
     return journal_pass(passes.store.db, size, task)
 
 
-def _answer(pipe: Connection):  # type: ignore[no-untyped-def]
+def _answer(pipe: Connection) -> Any:
     """The next answer of a worker; its error is raised here."""
     try:
         answer = pipe.recv()
