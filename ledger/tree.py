@@ -7,6 +7,7 @@ are stored, so a hash once written never changes. Source of the layout: C2SP tlo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Protocol
 
 from ledger.errors import LedgerError
@@ -24,38 +25,32 @@ class Tiles(Protocol):
     def write(self, level: int, index: int, hashes: bytes) -> None: ...
 
 
-def rows_of(tile: bytes) -> list[list[bytes]]:
-    """The complete subtrees inside a tile: item k lists the roots of its runs of 2**k hashes."""
-    row = [tile[i : i + HASH_BYTES] for i in range(0, len(tile), HASH_BYTES)]
-    rows = [row]
-    while len(row) > 1:
-        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
-        rows.append(row)
+def rows_of(tile: bytes) -> list[bytes]:
+    """The complete subtrees inside a tile: item k joins the roots of its runs of 2**k hashes."""
+    rows = [tile]
+    while len(tile) >= 2 * HASH_BYTES:
+        # One expression, for this is half of an audit's work on the journal; merkle.node_hash says what it computes.
+        tile = b"".join([sha256(b"\1" + tile[i : i + 64]).digest() for i in range(0, len(tile) - HASH_BYTES, 64)])
+        rows.append(tile)
     return rows
 
 
 def append(tiles: Tiles, size: int, leaves: Iterable[bytes]) -> int:
     """Append leaf hashes to a tree of `size` leaves and return the new size. Touches only tiles at the right edge."""
-    edge: dict[int, bytearray] = {}
-
-    def push(level: int, position: int, value: bytes) -> None:
-        tile = edge.get(level)
-        if tile is None:
-            tile = bytearray(tiles.read(level, position // WIDTH) if position % WIDTH else b"")
-            if len(tile) != position % WIDTH * HASH_BYTES:
-                raise LedgerError("the journal's tiles do not fit its size: restore the home from its mirror or backup")
-            edge[level] = tile
-        tile += value
-        if len(tile) == TILE_BYTES:
-            tiles.write(level, position // WIDTH, bytes(tile))
-            del edge[level]
-            push(level + 1, position // WIDTH, rows_of(bytes(tile))[8][0])
-
-    for leaf in leaves:
-        push(0, size, leaf)
-        size += 1
-    for level, tile in edge.items():
-        tiles.write(level, (size >> 8 * level) // WIDTH, bytes(tile))
+    nodes, level, position = list(leaves), 0, size
+    size += len(nodes)
+    while nodes:
+        index, kept = divmod(position, WIDTH)
+        edge = tiles.read(level, index) if kept else b""
+        if len(edge) != kept * HASH_BYTES:
+            raise LedgerError("the journal's tiles do not fit its size: restore the home from its mirror or backup")
+        hashes, nodes = edge + b"".join(nodes), []
+        for start in range(0, len(hashes), TILE_BYTES):
+            tile = hashes[start : start + TILE_BYTES]
+            tiles.write(level, index + start // TILE_BYTES, tile)
+            if len(tile) == TILE_BYTES:
+                nodes.append(rows_of(tile)[8])
+        level, position = level + 1, index
     return size
 
 
@@ -64,23 +59,22 @@ class Tree:
 
     def __init__(self, tiles: Tiles, cached_tiles: int = 1024) -> None:
         self._tiles = tiles
-        self._cache: dict[tuple[int, int], list[list[bytes]]] = {}
+        self._cache: dict[tuple[int, int], list[bytes]] = {}
         self._bound = cached_tiles
 
     def _node(self, level: int, index: int) -> bytes:
         shift = level % 8
         place, offset = divmod(index << shift, WIDTH)
-        key = (level // 8, place)
+        key, at = (level // 8, place), (offset >> shift) * HASH_BYTES
         rows = self._cache.get(key)
-        if rows is None or len(rows) <= shift or len(rows[shift]) <= offset >> shift:
+        if rows is None or len(rows) <= shift or len(rows[shift]) < at + HASH_BYTES:
             rows = rows_of(self._tiles.read(*key))
             while len(self._cache) >= self._bound:
                 del self._cache[next(iter(self._cache))]
             self._cache[key] = rows
-        try:
-            return rows[shift][offset >> shift]
-        except IndexError:
-            raise LedgerError("the journal's tiles are incomplete: restore the home from its mirror or backup") from None
+        if len(rows) <= shift or len(rows[shift]) < at + HASH_BYTES:
+            raise LedgerError("the journal's tiles are incomplete: restore the home from its mirror or backup")
+        return rows[shift][at : at + HASH_BYTES]
 
     def _range(self, low: int, high: int) -> bytes:
         """MTH of leaves low to high-1, where low is a multiple of a power of two that is at least high - low."""
