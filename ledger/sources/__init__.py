@@ -32,7 +32,7 @@ def open_source(url: str, *, busy_seconds: float = 5.0) -> Source:
     if dialect in ("mysql", "mariadb"):
         raise SourceError("MySQL and MariaDB are not supported yet: attach SQLite or PostgreSQL")
     if parsed.drivername == "sqlite":
-        return _sqlite(url, parsed, busy_seconds)
+        return _sqlite(parsed, busy_seconds)
     if parsed.drivername in _POSTGRES:
         from ledger.sources.postgres import PostgresSource
 
@@ -40,10 +40,13 @@ def open_source(url: str, *, busy_seconds: float = 5.0) -> Source:
     raise SourceError(f"{parsed.drivername}:// is not supported: {_FORMS}")
 
 
-def _sqlite(url: str, parsed: URL, busy_seconds: float) -> SqliteSource:
+def _sqlite(parsed: URL, busy_seconds: float) -> SqliteSource:
     if not parsed.database or parsed.database == ":memory:" or parsed.host:
         raise SourceError("the database URL names no file: write sqlite:////absolute/path.db or sqlite:///relative.db")
     mode = dict(parsed.query).pop("mode", "rw")
     if set(parsed.query) - {"mode"} or mode not in ("rw", "ro"):
         raise SourceError("an SQLite URL takes no other option than ?mode=ro")
-    return SqliteSource(url, Path(parsed.database), read_only=mode == "ro", busy_seconds=busy_seconds)
+    # The URL is kept beyond this process's working directory.
+    path = Path(parsed.database).absolute()
+    absolute = parsed.set(database=str(path)).render_as_string()
+    return SqliteSource(absolute, path, read_only=mode == "ro", busy_seconds=busy_seconds)

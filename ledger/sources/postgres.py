@@ -14,10 +14,11 @@ from sqlalchemy import URL
 from ledger.errors import SourceError
 from ledger.shape import Shape
 from ledger.sources import postgres_capture
+from ledger.sources.postgres_changes import split_uid
 from ledger.sources.postgres_copy import Connection, connect
 from ledger.sources.postgres_errors import explained
 from ledger.sources.postgres_snapshot import PostgresSnapshot
-from ledger.sources.postgres_table import look, refuse_inexact
+from ledger.sources.postgres_table import find, look, refuse_inexact
 from ledger.sources.postgres_types import TypeBook
 
 BATCH = 1000
@@ -77,18 +78,18 @@ class PostgresSource:
     def remove_capture(self, shape: Shape) -> None:
         """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated."""
         with self._connected() as connection, explained(self._place), connection.transaction():
-            try:
-                table = look(connection, TypeBook(connection), shape.table)
-            except SourceError:
-                table = None
-            postgres_capture.remove(connection, shape.table, table)
+            postgres_capture.remove(connection, shape.table, find(connection, TypeBook(connection), shape.table))
 
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None:
         """Delete the changes with these ids from the queue; those already gone are passed over."""
-        statement = f"DELETE FROM {postgres_capture.queue_sql(shape.table)} WHERE uid = ANY(%s::uuid[])"
+        statement = (
+            f"DELETE FROM {postgres_capture.queue_sql(shape.table)} AS q USING unnest(%s::uuid[], %s::bigint[]) AS gone (uid, seq)"
+            " WHERE q.seq = gone.seq AND q.uid = gone.uid"
+        )
         with self._connected() as connection, explained(self._place):
             for first in range(0, len(uids), BATCH):
-                connection.execute(statement, ([uid.hex() for uid in uids[first : first + BATCH]],))
+                parted = [split_uid(uid) for uid in uids[first : first + BATCH]]
+                connection.execute(statement, ([uid for uid, _ in parted], [seq for _, seq in parted]))
 
     def remarks(self) -> list[str]:
         """What the operator should know of this database, one line each: nothing."""

@@ -17,6 +17,7 @@ from ledger.shape import Shape
 from ledger.sources.names import numbered, quote, slug
 from ledger.sources.postgres_copy import Connection
 from ledger.sources.postgres_table import LiveTable
+from ledger.sources.postgres_types import queue_type
 
 SCHEMA = "careseal"
 _COMMENT = "made by Careseal, which drops it with the last attached table"
@@ -55,32 +56,35 @@ def queue_sql(table: str) -> str:
     return f"{SCHEMA}.{quote(names_of(table).queue)}"
 
 
-def queue_columns(table: LiveTable, shape: Shape) -> list[tuple[str, str]]:
+def queue_columns(shape: Shape) -> list[tuple[str, str]]:
     """Name and type of each queue column; the captured ones take every width of their type."""
-    types = [column.type.queue for column in table.of(shape)]
+    types = [queue_type(column.type) for column in shape.columns]
     news, olds = numbered("new", len(shape.key)), numbered("old", len(types))
     return _FIXED + list(zip(news, types, strict=False)) + list(zip(olds, types, strict=True))
 
 
-def functions(table: LiveTable, shape: Shape) -> dict[str, str]:
-    """The body of each function, by name."""
+def functions(shape: Shape) -> dict[str, str]:
+    """The body of each function, by name.
+
+    Every function, operator and type is qualified, because the functions run with their owner's rights under the writer's
+    search_path; pinning that path instead would cost every write more than the capture itself.
+    """
     names = names_of(shape.table)
     news, olds = numbered("new", len(shape.key)), numbered("old", len(shape.columns))
     new_key = ", ".join(f"NEW.{quote(name)}" for name in shape.key)
     old_row = ", ".join(f"OLD.{quote(name)}" for name in shape.names)
-    # Images are compared, for not every type has an equality, and equal values may have different texts.
-    bits = " || ".join(f"CASE WHEN ROW(OLD.{quote(n)})::record *<> ROW(NEW.{quote(n)})::record THEN '1' ELSE '0' END" for n in shape.names)
+    bits = " OPERATOR(pg_catalog.||) ".join(map(_differs, shape.names))
     head = f"INSERT INTO {SCHEMA}.{quote(names.queue)} (op, author, at, changed"
-    stamp = "session_user, clock_timestamp()"
+    stamp = "session_user, pg_catalog.clock_timestamp()"
     row_body = f"""
 DECLARE
-  bits text;
+  bits pg_catalog.text;
 BEGIN
-  IF TG_OP = 'INSERT' THEN
+  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
     {head}, {", ".join(news)}) VALUES ('I', {stamp}, NULL, {new_key});
-  ELSIF TG_OP = 'UPDATE' THEN
+  ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
     bits := {bits};
-    IF strpos(bits, '1') > 0 THEN
+    IF pg_catalog.strpos(bits, '1') OPERATOR(pg_catalog.>) 0 THEN
       {head}, {", ".join(news + olds)}) VALUES ('U', {stamp}, bits, {new_key}, {old_row});
     END IF;
   ELSE
@@ -96,10 +100,16 @@ BEGIN
     return {names.row_function: row_body, names.truncate_function: truncate_body}
 
 
+def _differs(name: str) -> str:
+    """'1' where the column changed. Images are compared: not every type has an equality, and equal values may differ as text."""
+    old, new = (f"ROW({record}.{quote(name)})::pg_catalog.record" for record in ("OLD", "NEW"))
+    return f"CASE WHEN {old} OPERATOR(pg_catalog.*<>) {new} THEN '1' ELSE '0' END"
+
+
 def _on_failure(names: Names) -> str:
     return f"""EXCEPTION WHEN OTHERS THEN
   BEGIN
-    PERFORM nextval('{SCHEMA}.{quote(names.failures)}');
+    PERFORM pg_catalog.nextval('{SCHEMA}.{quote(names.failures)}'::pg_catalog.regclass);
   EXCEPTION WHEN OTHERS THEN
     NULL;
   END;
@@ -112,7 +122,7 @@ def install(connection: Connection, table: LiveTable, shape: Shape) -> None:
     """Make capture what it should be, inside the caller's transaction. Raises SourceError where that would lose changes."""
     names = names_of(shape.table)
     _prepare_schema(connection)
-    expected = queue_columns(table, shape)
+    expected = queue_columns(shape)
     present = _columns(connection, names.queue)
     if present and present != expected:
         if connection.execute(f"SELECT 1 FROM {queue_sql(shape.table)} LIMIT 1").fetchone():
@@ -120,14 +130,14 @@ def install(connection: Connection, table: LiveTable, shape: Shape) -> None:
         connection.execute(f"DROP TABLE {queue_sql(shape.table)}")
         present = []
     if not present:
-        special = {"seq": " GENERATED ALWAYS AS IDENTITY", "uid": " PRIMARY KEY DEFAULT gen_random_uuid()"}
+        special = {"seq": " GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "uid": " DEFAULT gen_random_uuid()"}
         columns = ", ".join(f"{name} {kind}{special.get(name, '')}" for name, kind in expected)
         connection.execute(f"CREATE TABLE {queue_sql(shape.table)} ({columns})")
     connection.execute(f"CREATE SEQUENCE IF NOT EXISTS {SCHEMA}.{quote(names.failures)}")
-    for function, body in functions(table, shape).items():
+    for function, body in functions(shape).items():
         connection.execute(
-            f"CREATE OR REPLACE FUNCTION {SCHEMA}.{quote(function)}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"SET search_path = pg_catalog, pg_temp AS $careseal${body}$careseal$"
+            f"CREATE OR REPLACE FUNCTION {SCHEMA}.{quote(function)}() RETURNS trigger LANGUAGE plpgsql "
+            f"SECURITY DEFINER AS $careseal${body}$careseal$"
         )
         connection.execute(f"REVOKE ALL ON FUNCTION {SCHEMA}.{quote(function)}() FROM PUBLIC")
     if _trigger_faults(connection, table, names):
@@ -167,11 +177,16 @@ def remove(connection: Connection, table: str, live: LiveTable | None) -> None:
         connection.execute(f"DROP SCHEMA {SCHEMA}")
 
 
+def has_queue(connection: Connection, shape: Shape) -> bool:
+    """Whether the queue is there in its own layout, so that changes can be read from it."""
+    return _columns(connection, names_of(shape.table).queue) == queue_columns(shape)
+
+
 def faults(connection: Connection, table: LiveTable, shape: Shape) -> list[str]:
     """What keeps capture from being what it should be, one line each; empty when all is well."""
     names = names_of(shape.table)
     found = _trigger_faults(connection, table, names)
-    for function, body in functions(table, shape).items():
+    for function, body in functions(shape).items():
         row = connection.execute(
             "SELECT p.prosrc, p.prosecdef, p.proconfig, l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang"
             " WHERE p.pronamespace = to_regnamespace(%s) AND p.proname = %s AND p.pronargs = 0",
@@ -179,9 +194,9 @@ def faults(connection: Connection, table: LiveTable, shape: Shape) -> list[str]:
         ).fetchone()
         if row is None:
             found.append(f"function {function} is missing")
-        elif row != (body, True, ["search_path=pg_catalog, pg_temp"], "plpgsql"):
+        elif row != (body, True, None, "plpgsql"):
             found.append(f"function {function} was changed")
-    found += _queue_faults(connection, table, shape, names)
+    found += _queue_faults(connection, shape, names)
     counted = connection.execute(
         "SELECT pg_sequence_last_value(c.oid) FROM pg_class c WHERE c.relkind = 'S' AND c.relname = %s"
         " AND c.relnamespace = to_regnamespace(%s)",
@@ -271,11 +286,11 @@ def _columns(connection: Connection, queue: str) -> list[tuple[str, str]]:
     return columns
 
 
-def _queue_faults(connection: Connection, table: LiveTable, shape: Shape, names: Names) -> list[str]:
+def _queue_faults(connection: Connection, shape: Shape, names: Names) -> list[str]:
     present = _columns(connection, names.queue)
     if not present:
         return ["the capture queue is missing"]
-    found = [] if present == queue_columns(table, shape) else ["the capture queue was altered"]
+    found = [] if present == queue_columns(shape) else ["the capture queue was altered"]
     meddled = connection.execute(
         "SELECT c.relpersistence <> 'p' OR c.relrowsecurity OR c.relhasrules"
         " OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid)"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from uuid import UUID
 
 from ledger import rowcodec, sortkey
 from ledger.rowcodec import PGTEXT, Value, unescape
@@ -16,7 +16,7 @@ from ledger.sources.subject import SubjectPath, label_sql
 
 
 def changes_sql(table: LiveTable, shape: Shape, label: str, old_label: str, final: str | None) -> str:
-    """All queued changes in order: uid, op, author, at, changed, closed, present, labels, new key, old row, present row.
+    """All queued changes in order: uid, seq, op, author, at, changed, closed, present, labels, new key, old row, present row.
 
     The present row is joined only to the last change of its key. One grouping finds the last changes, and both joins are
     equalities that can be hashed or sought in an index, so the plan is linear in the queue.
@@ -40,10 +40,10 @@ def changes_sql(table: LiveTable, shape: Shape, label: str, old_label: str, fina
     )
     closed = f"q.op IN ('U', 'D') AND {closed_sql(table, shape, [f'q.{old}' for old in olds], final)}" if final else "false"
     chosen = [
-        "q.uid", "q.op", "q.author", "extract(epoch FROM q.at)", "q.changed", closed, f"{ROW}.ctid IS NOT NULL", label, old_label,
-        *(text_of(column, f"q.{new}") for column, new in zip(key, news, strict=True)),
-        *(text_of(column, f"q.{old}") for column, old in zip(columns, olds, strict=True)),
-        *(text_of(column, f"{ROW}.{quote(column.name)}") for column in columns),
+        "q.uid", "q.seq", "q.op", "q.author", "extract(epoch FROM q.at)", "q.changed", closed, f"{ROW}.ctid IS NOT NULL", label, old_label,
+        *(text_of(column.type.name, f"q.{new}") for column, new in zip(key, news, strict=True)),
+        *(text_of(column.type.name, f"q.{old}") for column, old in zip(columns, olds, strict=True)),
+        *(text_of(column.type.name, f"{ROW}.{quote(column.name)}") for column in columns),
     ]  # fmt: skip
     return (
         f"SELECT {', '.join(chosen)} FROM {queue} AS q LEFT JOIN ({last}) AS careseal_last ON careseal_last.code = 2 * q.seq + 1 "
@@ -51,17 +51,16 @@ def changes_sql(table: LiveTable, shape: Shape, label: str, old_label: str, fina
     )
 
 
-def touched_sql(table: LiveTable, shape: Shape) -> str:
+def touched_sql(shape: Shape) -> str:
     """Every key, old or new, of every queued change, once, in key order."""
-    key = table.of(shape)[: len(shape.key)]
+    key = shape.columns[: len(shape.key)]
     queue = queue_sql(shape.table)
     keys = numbered("k", len(key))
     new = ", ".join(f"{new} AS {name}" for new, name in zip(numbered("new", len(key)), keys, strict=True))
     old = ", ".join(numbered("old", len(key)))
     union = f"SELECT {new} FROM {queue} WHERE op IN ('I', 'U') UNION ALL SELECT {old} FROM {queue} WHERE op IN ('U', 'D')"
-    chosen = ", ".join(text_of(column, name) for column, name in zip(key, keys, strict=True))
-    # Queue columns have no collation of their own, unlike a column whose index may be sorted by bytes.
-    order = ", ".join(order_of(replace(column, bytewise=False), name) for column, name in zip(key, keys, strict=True))
+    chosen = ", ".join(text_of(column.type, name) for column, name in zip(key, keys, strict=True))
+    order = ", ".join(order_of(column.type, name) for column, name in zip(key, keys, strict=True))
     return f"SELECT {chosen} FROM ({union}) AS careseal_keys ORDER BY {order}"
 
 
@@ -93,30 +92,40 @@ def closed_sql(table: LiveTable, shape: Shape, values: Sequence[str], final: str
 def change_reader(shape: Shape) -> Callable[[bytes], Change]:
     """From a line of `changes_sql` to a Change."""
     kinds, key, width = shape.key_kinds, len(shape.key), len(shape.columns)
-    old_at = 9 + key
+    old_at = 10 + key
     row_at = old_at + width
 
     def read(line: bytes) -> Change:
         parts = line.split(b"\t")
-        op = parts[1].decode()
-        changed = parts[4].decode() if parts[4] != b"\\N" else ""
-        had_old, present = op in ("U", "D"), parts[6] == b"t"
+        op = parts[2].decode()
+        changed = parts[5].decode() if parts[5] != b"\\N" else ""
+        had_old, present = op in ("U", "D"), parts[7] == b"t"
         return Change(
-            uid=bytes.fromhex(parts[0].decode().replace("-", "")),
+            uid=join_uid(UUID(parts[0].decode()), int(parts[1])),
             op=op,
-            author=text(parts[2]),
-            at=float(parts[3]),
+            author=text(parts[3]),
+            at=float(parts[4]),
             old_key=key_of(kinds, parts[old_at : old_at + key]) if had_old else None,
-            new_key=key_of(kinds, parts[9:old_at]) if op in ("I", "U") else None,
+            new_key=key_of(kinds, parts[10:old_at]) if op in ("I", "U") else None,
             old_row=rowcodec.join(PGTEXT, parts[old_at:row_at]) if had_old else None,
             row=rowcodec.join(PGTEXT, parts[row_at:]) if present else None,
-            subject=text(parts[7]) if present else None,
-            old_subject=text(parts[8]) if had_old else None,
-            closed=parts[5] == b"t",
+            subject=text(parts[8]) if present else None,
+            old_subject=text(parts[9]) if had_old else None,
+            closed=parts[6] == b"t",
             changed=tuple(name for name, bit in zip(shape.names, changed, strict=False) if bit == "1"),
         )
 
     return read
+
+
+def join_uid(random: UUID, seq: int) -> bytes:
+    """A change's id: 16 random bytes, the ones without the version first, and its place in the queue, by which it is found."""
+    return random.bytes[8:] + random.bytes[:8] + seq.to_bytes(8, "big")
+
+
+def split_uid(uid: bytes) -> tuple[UUID, int]:
+    """The inverse of `join_uid`."""
+    return UUID(bytes=uid[8:16] + uid[:8]), int.from_bytes(uid[16:], "big")
 
 
 def key_of(kinds: Sequence[KeyKind], parts: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from ledger.rowcodec import Value
 from ledger.shape import Change, Rows, Shape
 from ledger.sources import postgres_capture, postgres_changes
 from ledger.sources.names import quote
+from ledger.sources.ordering import in_order
 from ledger.sources.postgres_changes import as_text, key_of, text
 from ledger.sources.postgres_copy import Connection, copy_lines
 from ledger.sources.postgres_errors import explained, reason
@@ -76,8 +77,8 @@ class PostgresSnapshot:
             columns = table.of(shape)
             key = columns[: len(shape.key)]
             label = _label(table, subject)
-            chosen = [text_of(column, f"{ROW}.{quote(column.name)}") for column in columns] + ([label] if label else [])
-            order = ", ".join(order_of(column, f"{ROW}.{quote(column.name)}") for column in key)
+            chosen = [text_of(column.type.name, f"{ROW}.{quote(column.name)}") for column in columns] + ([label] if label else [])
+            order = ", ".join(map(_order, key))
             within = _within(connection, shape, key, low, high)
             query = f"SELECT {', '.join(chosen)} FROM {table.sql} AS {ROW}{within} ORDER BY {order}"
             keys_of = _key_reader(shape, key)
@@ -98,7 +99,13 @@ class PostgresSnapshot:
                     break
 
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
-        """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError."""
+        """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError.
+
+        None where the queue is gone: `capture_faults` tells so, and the seal must not stop for it.
+        """
+        return in_order(shape, self._changes(shape, subject, final))
+
+    def _changes(self, shape: Shape, subject: str | None, final: str | None) -> Iterator[list[Change]]:
         with self._lease() as connection:
             table = self._table(connection, shape.table)
             path = parse(subject, [column.name for column in table.columns]) if subject else None
@@ -106,7 +113,7 @@ class PostgresSnapshot:
             query = postgres_changes.changes_sql(table, shape, label, old_label, final)
             read = postgres_changes.change_reader(shape)
             seen = b""
-            for lines in copy_lines(connection, query):
+            for lines in copy_lines(connection, query) if self._has_queue(connection, shape) else ():
                 batch = []
                 for line in lines:
                     # Where an unenforced key has two rows, the change still is one.
@@ -120,9 +127,9 @@ class PostgresSnapshot:
     def touched(self, shape: Shape) -> Iterator[bytes]:
         """The sort keys, old and new, of all queued changes, each once and in order; a TRUNCATE touches more: see `truncated`."""
         with self._lease() as connection:
-            table = self._table(connection, shape.table)
             last = None
-            for lines in copy_lines(connection, postgres_changes.touched_sql(table, shape)):
+            query = postgres_changes.touched_sql(shape)
+            for lines in copy_lines(connection, query) if self._has_queue(connection, shape) else ():
                 for line in lines:
                     if line != last:
                         yield key_of(shape.key_kinds, line.split(b"\t"))
@@ -130,11 +137,11 @@ class PostgresSnapshot:
 
     def pending_count(self, shape: Shape) -> int:
         """The number of queued changes."""
-        return int(self._number(f"SELECT count(*) FROM {postgres_capture.queue_sql(shape.table)}"))
+        return self._count(shape, "true")
 
     def truncated(self, shape: Shape) -> bool:
         """Whether a TRUNCATE is queued: it removed all rows that the table then had, without a change for each."""
-        return bool(self._number(f"SELECT count(*) FROM {postgres_capture.queue_sql(shape.table)} WHERE op = 'T'"))
+        return self._count(shape, "op = 'T'") > 0
 
     def capture_faults(self, shape: Shape) -> list[str]:
         """Why capture is not what it should be, one line each."""
@@ -143,10 +150,17 @@ class PostgresSnapshot:
             with connection.transaction():
                 return postgres_capture.faults(connection, table, shape)
 
-    def _number(self, query: str) -> int:
-        with self._lease() as connection, connection.transaction():
-            found = connection.execute(query).fetchone()
-        return int(found[0]) if found else 0
+    def _count(self, shape: Shape, condition: str) -> int:
+        with self._lease() as connection:
+            if not self._has_queue(connection, shape):
+                return 0
+            with connection.transaction():
+                counted = connection.execute(f"SELECT count(*) FROM {postgres_capture.queue_sql(shape.table)} WHERE {condition}")
+                return int((counted.fetchone() or (0,))[0])
+
+    def _has_queue(self, connection: Connection, shape: Shape) -> bool:
+        with connection.transaction():
+            return postgres_capture.has_queue(connection, shape)
 
     @contextmanager
     def _lease(self) -> Iterator[Connection]:
@@ -212,7 +226,7 @@ def _within(connection: Connection, shape: Shape, key: Sequence[LiveColumn], low
     whole = all(column.not_null for column in key)
     used = key if whole else key[:1]
     bare = f"{ROW}.{quote(key[0].name)}"
-    orders = ", ".join(order_of(column, f"{ROW}.{quote(column.name)}") for column in used)
+    orders = ", ".join(map(_order, used))
     tests = []
     lowest = sortkey.bound(shape.key_kinds, low) if low is not None else None
     if lowest is not None:
@@ -227,6 +241,10 @@ def _within(connection: Connection, shape: Shape, key: Sequence[LiveColumn], low
         values, itself = highest[0][: len(used)], highest[1]
         tests.append(f"({orders}) {'<' if whole and itself else '<='} ({_literals(connection, used, values)})")
     return f" WHERE {' AND '.join(tests)}" if tests else ""
+
+
+def _order(column: LiveColumn) -> str:
+    return order_of(column.type.name, f"{ROW}.{quote(column.name)}", bytewise=column.bytewise)
 
 
 def _literals(connection: Connection, columns: Sequence[LiveColumn], values: Sequence[Value]) -> str:

@@ -80,13 +80,8 @@ class LiveTable:
 
 def look(connection: Connection, types: TypeBook, table: str) -> LiveTable:
     """The live table `table` or `schema.table`. Raises SourceError for a view, foreign or missing table."""
-    schema, dot, name = table.partition(".")
-    places = [(schema, name)] if dot else []
-    for place in [*places, (DEFAULT_SCHEMA, table)]:
-        found = connection.execute(_TABLE, place).fetchone()
-        if found is not None:
-            break
-    else:
+    found = find(connection, types, table)
+    if found is None:
         elsewhere = connection.execute(
             "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relname = %s AND c.relkind IN ('r', 'p') ORDER BY 1",
@@ -94,6 +89,16 @@ def look(connection: Connection, types: TypeBook, table: str) -> LiveTable:
         ).fetchall()
         hint = f": write {elsewhere[0][0]}.{table}" if elsewhere else ": check the name"
         raise SourceError(f"the database has no table {table!r} in schema {DEFAULT_SCHEMA}{hint}")
+    return found
+
+
+def find(connection: Connection, types: TypeBook, table: str) -> LiveTable | None:
+    """As `look`, but None for a missing table."""
+    schema, dot, name = table.partition(".")
+    places = [(schema, name), (DEFAULT_SCHEMA, table)] if dot else [(DEFAULT_SCHEMA, table)]
+    found = next((row for place in places if (row := connection.execute(_TABLE, place).fetchone())), None)
+    if found is None:
+        return None
     oid, schema, name, kind, c_database = found
     if kind not in ("r", "p"):
         raise SourceError(f"{table!r} is {_KINDS.get(kind, 'no table')}: attach the tables that hold its rows")
@@ -158,16 +163,16 @@ def check_key(connection: Connection, table: LiveTable, shape: Shape) -> None:
             raise SourceError(f"{named} is not unique: use --key COL with columns that are")
 
 
-def text_of(column: LiveColumn, value: str) -> str:
+def text_of(kind: str, value: str) -> str:
     """What COPY is asked for: char(n) without its padding, which is no part of the value and changes with the width."""
-    return f"{value}::text" if column.type.name == "character" else value
+    return f"{value}::text" if kind == "character" else value
 
 
-def order_of(column: LiveColumn, value: str) -> str:
-    """The expression that orders by the bytes of the column's text; the bare column where its index has that order."""
-    if column.type.name in ("integer", "uuid", "bytea") or (column.type.name == "text" and column.bytewise):
+def order_of(kind: str, value: str, *, bytewise: bool = False) -> str:
+    """The expression that orders by the bytes of the value's text; the bare value where its index has that order."""
+    if kind in ("integer", "uuid", "bytea") or (kind == "text" and bytewise):
         return value
-    if column.type.name in ("inet", "bpchar"):
+    if kind in ("inet", "bpchar"):
         # The cast to text adds a mask here and takes away blanks there, unlike the type's own text.
         return f"format('%s', {value}) COLLATE \"C\""
     return f'{value}::text COLLATE "C"'

@@ -21,7 +21,6 @@ _PLAIN = {
     "tsvector": "tsvector", "tsquery": "tsquery", "oid": "oid", "pg_lsn": "pg_lsn", "jsonpath": "jsonpath",
 }  # fmt: skip
 _EXTENSIONS = {("citext", "citext"), ("hstore", "hstore"), ("ltree", "ltree")}
-# A queue column takes every value of the types that share a name in shapes, whatever its width.
 _WIDEST = {"integer": "bigint", "character": "bpchar", "bit": '"bit"'}
 _UNORDERED = frozenset({"json", "jsonpath", "point", "line", "lseg", "box", "path", "polygon", "circle"})
 
@@ -38,16 +37,21 @@ SELECT t.typname, n.nspname, t.typtype, t.typcategory, t.typelem, t.typbasetype,
 
 @dataclass(frozen=True, slots=True)
 class ExactType:
-    """A type by its name in shapes; `queue` is the type of queue columns; `exact` tells whether it may be committed to."""
+    """A type by its name in shapes; `exact` tells whether it may be committed to."""
 
     name: str
-    queue: str
     exact: bool
 
     @property
     def orderable(self) -> bool:
         """Whether equality and an index exist, so that it may be a key."""
         return self.name not in _UNORDERED
+
+
+def queue_type(name: str) -> str:
+    """The SQL type that takes every value of the types that have this name in shapes, whatever their width."""
+    plain = name.rstrip("[]")
+    return _WIDEST.get(plain, plain) + name[len(plain) :]
 
 
 class TypeBook:
@@ -68,24 +72,24 @@ class TypeBook:
     def _resolve(self, oid: int, modifier: int) -> ExactType:
         found = self._connection.execute(self._query, (oid,)).fetchone()
         if found is None:
-            return ExactType(f"type {oid}", "", exact=False)
+            return ExactType(f"type {oid}", exact=False)
         name, schema, kind, category, element, base, base_modifier, relation, qualified, extension, subtype = found
         own = name if schema == "pg_catalog" else qualified
         if kind == "d":
             return self.look_up(base, base_modifier)
         if category == "A" and element and not name.endswith("vector"):
             item = self.look_up(element, modifier)
-            return ExactType(f"{item.name}[]", f"{item.queue}[]", item.exact)
+            return ExactType(f"{item.name}[]", item.exact)
         if kind == "c":
-            return ExactType(own, own, all(self.look_up(*part).exact for part in self._attributes(relation)))
+            return ExactType(own, all(self.look_up(*part).exact for part in self._attributes(relation)))
         if kind in ("r", "m"):
-            return ExactType(own, own, self.look_up(subtype).exact)
+            return ExactType(own, self.look_up(subtype).exact)
         if kind == "e":
-            return ExactType(own, own, exact=True)
+            return ExactType(own, exact=True)
         if schema == "pg_catalog" and name in _PLAIN:
             plain = "character" if name == "bpchar" and modifier >= 0 else _PLAIN[name]
-            return ExactType(plain, _WIDEST.get(plain, plain), exact=True)
-        return ExactType(own, own, exact=(extension, name) in _EXTENSIONS)
+            return ExactType(plain, exact=True)
+        return ExactType(own, exact=(extension, name) in _EXTENSIONS)
 
     def _attributes(self, relation: int) -> list[tuple[int, int]]:
         query = "SELECT atttypid, atttypmod FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped"

@@ -17,6 +17,7 @@ from ledger.rowcodec import Value, printable
 from ledger.shape import Change, Rows, Shape
 from ledger.sources import sqlite_capture, sqlite_changes
 from ledger.sources.names import quote
+from ledger.sources.ordering import in_order
 from ledger.sources.sqlite_errors import explained, undecodable
 from ledger.sources.sqlite_table import LiveTable, check_key, look, refuse_inexact, select_list, shape_of
 from ledger.sources.subject import SubjectPath, label_sql, parse
@@ -88,15 +89,9 @@ class SqliteSource:
         """Delete the changes with these ids from the queue; those already gone are passed over. Close snapshots before."""
         queue = f"main.{quote(sqlite_capture.queue_name(shape.table))}"
         for first in range(0, len(uids), CHUNK_ROWS):
-            wanted = set(uids[first : first + CHUNK_ROWS])
+            doomed = [(int.from_bytes(uid[16:], "big"), uid[:16]) for uid in uids[first : first + CHUNK_ROWS]]
             with self._writing() as connection:
-                # Changes are consumed from the head of the queue, so a walk from there ends soon without an index on uid.
-                doomed: list[tuple[int]] = []
-                walk = connection.execute(f"SELECT seq, uid FROM {queue} ORDER BY seq")
-                while len(doomed) < len(wanted) and (met := walk.fetchmany(CHUNK_ROWS)):
-                    doomed += [(seq,) for seq, uid in met if uid in wanted]
-                walk.close()
-                connection.executemany(f"DELETE FROM {queue} WHERE seq = ?", doomed)
+                connection.executemany(f"DELETE FROM {queue} WHERE seq = ? AND uid = ?", doomed)
 
     def remarks(self) -> list[str]:
         """What the operator should know of this database, one line each."""
@@ -197,7 +192,13 @@ class SqliteSnapshot:
                 return
 
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
-        """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError."""
+        """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError.
+
+        None where the queue is gone: `capture_faults` tells so, and the seal must not stop for it.
+        """
+        return in_order(shape, self._changes(shape, subject, final))
+
+    def _changes(self, shape: Shape, subject: str | None, final: str | None) -> Iterator[list[Change]]:
         with explained(self._place):
             table = look(self._connection, shape.table)
         for name in shape.names:
@@ -205,6 +206,8 @@ class SqliteSnapshot:
         path = parse(subject, [column.name for column in table.columns]) if subject else None
         read = sqlite_changes.change_reader(shape)
         seen = None
+        if not self._has_queue(shape):
+            return
         pace = _Pace()
         for found in self._fetch(sqlite_changes.changes_sql(table, shape, path, final), [], pace):
             batch = []
@@ -220,11 +223,15 @@ class SqliteSnapshot:
     def touched(self, shape: Shape) -> Iterator[bytes]:
         """The sort keys, old and new, of all queued changes, each once and in order."""
         key_of = sortkey.encoder(shape.key_kinds)
+        if not self._has_queue(shape):
+            return
         for found in self._fetch(sqlite_changes.touched_sql(shape), [], _Pace()):
             yield from map(key_of, found)
 
     def pending_count(self, shape: Shape) -> int:
         """The number of queued changes."""
+        if not self._has_queue(shape):
+            return 0
         with explained(self._place):
             counted = self._connection.execute(f"SELECT count(*) FROM main.{quote(sqlite_capture.queue_name(shape.table))}")
             return int(counted.fetchone()[0])
@@ -237,6 +244,10 @@ class SqliteSnapshot:
         """Why capture is not what it should be, one line each."""
         with explained(self._place):
             return sqlite_capture.faults(self._connection, shape)
+
+    def _has_queue(self, shape: Shape) -> bool:
+        with explained(self._place):
+            return sqlite_capture.has_queue(self._connection, shape)
 
     def _fetch(self, statement: str, values: Sequence[Value], pace: _Pace) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of an ordered query in runs of the pace's size; TEXT that is not UTF-8 comes as surrogate escapes."""
@@ -288,7 +299,8 @@ def _order(table: LiveTable, shape: Shape) -> str:
 
 def _within(table: LiveTable, shape: Shape, low: bytes | None, high: bytes | None) -> tuple[str, list[Value]]:
     """The condition, with its values, that leaves out rows before `low` and most rows from `high` on; NULLs sort first."""
-    tests, values = [], []
+    tests: list[str] = []
+    values: list[Value] = []
     lowest = sortkey.bound(shape.key_kinds, low) if low is not None else None
     if lowest is not None:
         test, values = _from(shape, lowest[0])

@@ -45,10 +45,6 @@ def planned(table: LiveTable, shape: Shape) -> Capture:
     """Capture as it should be for this shape of this table."""
     queue = queue_name(shape.table)
     news, olds = numbered("new", len(shape.key)), numbered("old", len(shape.columns))
-    types = [column.type for column in shape.columns]
-    stored = [f"{name} {affinity(kind)}" for name, kind in zip(news + olds, types[: len(news)] + types, strict=True)]
-    fixed = ["seq INTEGER PRIMARY KEY", "uid BLOB", "op TEXT", "at REAL", "changed TEXT"]
-    table_sql = f"CREATE TABLE {quote(queue)} ({', '.join(fixed + stored)})"
     head = f"INSERT INTO {quote(queue)} (uid, op, at, changed, "
     new_key = _columns("NEW", shape.key)
     old_row = _columns("OLD", shape.names)
@@ -69,7 +65,16 @@ def planned(table: LiveTable, shape: Shape) -> Capture:
     for kind, (event, body) in bodies.items():
         name = trigger_name(shape.table, kind)
         triggers[name] = f"CREATE TRIGGER {quote(name)} {event} ON {quote(table.name)} BEGIN {body}; END"
-    return Capture(queue, table_sql, triggers)
+    return Capture(queue, _queue_sql(shape), triggers)
+
+
+def _queue_sql(shape: Shape) -> str:
+    """The queue's columns have the affinities of the table's, so that values and predicates on them mean the same."""
+    types = [column.type for column in shape.columns]
+    names = numbered("new", len(shape.key)) + numbered("old", len(types))
+    stored = [f"{name} {affinity(kind)}" for name, kind in zip(names, types[: len(shape.key)] + types, strict=True)]
+    fixed = ["seq INTEGER PRIMARY KEY", "uid BLOB", "op TEXT", "at REAL", "changed TEXT"]
+    return f"CREATE TABLE {quote(queue_name(shape.table))} ({', '.join(fixed + stored)})"
 
 
 def install(connection: sqlite3.Connection, shape: Shape) -> None:
@@ -95,6 +100,12 @@ def remove(connection: sqlite3.Connection, table: str) -> None:
     for kind in _KINDS:
         connection.execute(f"DROP TRIGGER IF EXISTS main.{quote(trigger_name(table, kind))}")
     connection.execute(f"DROP TABLE IF EXISTS main.{quote(queue_name(table))}")
+
+
+def has_queue(connection: sqlite3.Connection, shape: Shape) -> bool:
+    """Whether the queue is there in its own layout, so that changes can be read from it."""
+    name = queue_name(shape.table)
+    return _own_objects(connection, shape.table).get(name) == _queue_sql(shape)
 
 
 def faults(connection: sqlite3.Connection, shape: Shape) -> list[str]:

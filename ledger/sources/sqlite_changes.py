@@ -128,7 +128,8 @@ def change_reader(shape: Shape) -> Callable[[tuple[Any, ...]], Change]:
         old = found[old_at : row_at - 1]
         present = bool(found[row_at - 1])
         return Change(
-            uid=found[1],
+            # The place in the queue, by which the change is found, follows its random id.
+            uid=found[1] + found[0].to_bytes(8, "big"),
             op=op,
             author=None,
             at=found[3],
