@@ -1,0 +1,257 @@
+"""A hospital's database under seal, without a chain: what the audit tests lawfully do to it, and what they do behind its back."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from ledger.attach import attach
+from ledger.audit import Anchors, AuditResult, Scope, audit
+from ledger.findings import Finding, FindingKind
+from ledger.home import Home, Settings
+from ledger.journal import Checkpoint
+from ledger.keys import Keyring
+from ledger.seal import seal
+from ledger.sources import open_source
+from ledger.tables import Attached, Options, attached_tables
+from ledger.wire import EventEntry, RecordEntry, decode_entry
+
+START = 1_700_000_000_000  # milliseconds; every step of the tests' clock is a minute
+KEYRING = Keyring(*(bytes([n]) * 32 for n in range(1, 5)))
+
+
+class SqliteHospital:
+    """An SQLite database in WAL mode."""
+
+    engine = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.url = path, f"sqlite:///{path}"
+        self.connection = self.connect()
+        self.connection.execute("PRAGMA journal_mode=WAL")
+
+    def connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=30, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    def run(self, statement: str, *values: Any, user: str = "") -> None:
+        """What the application does: capture sees it."""
+        self.connection.execute(statement, values)
+
+    def many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        self.connection.execute("BEGIN")
+        self.connection.executemany(statement, rows)
+        self.connection.execute("COMMIT")
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def blind(self) -> Iterator[None]:
+        """The triggers are off; afterwards they are as they were."""
+        triggers = self.rows("SELECT name, sql FROM sqlite_schema WHERE type='trigger' ORDER BY rowid")
+        for name, _ in triggers:
+            self.connection.execute(f'DROP TRIGGER "{name}"')
+        try:
+            yield
+        finally:
+            for _, text in triggers:
+                self.connection.execute(text)
+
+    def behind(self, statement: str, *values: Any) -> None:
+        """What an administrator does with the triggers off."""
+        with self.blind():
+            self.run(statement, *values)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class PostgresHospital:
+    """A PostgreSQL database of its own on the tests' server."""
+
+    engine = "postgresql"
+
+    def __init__(self, server: Any) -> None:
+        self.server, self.url = server, server.database()
+        self.connections: dict[str, psycopg.Connection[Any]] = {}
+
+    def connect(self, user: str = "") -> psycopg.Connection[Any]:
+        return self.server.connect(self.url, user) if user else self.server.connect(self.url)
+
+    def _as(self, user: str) -> psycopg.Connection[Any]:
+        if user not in self.connections:
+            self.connections[user] = self.connect(user)
+        return self.connections[user]
+
+    def run(self, statement: str, *values: Any, user: str = "") -> None:
+        self._as(user).execute(statement.replace("?", "%s") if values else statement, values or None)
+
+    def many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._as("").transaction(), self._as("").cursor() as cursor:
+            cursor.executemany(statement.replace("?", "%s"), rows)
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._as("").execute(query.replace("?", "%s") if values else query, values or None).fetchall()
+
+    @contextmanager
+    def blind(self) -> Iterator[None]:
+        triggers = self.rows(
+            "SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE NOT t.tgisinternal AND t.tgname LIKE '%careseal%'"
+        )
+        for name, table in triggers:
+            self.run(f'ALTER TABLE {table} DISABLE TRIGGER "{name}"')
+        try:
+            yield
+        finally:
+            for name, table in triggers:
+                self.run(f'ALTER TABLE {table} ENABLE ALWAYS TRIGGER "{name}"')
+
+    def behind(self, statement: str, *values: Any) -> None:
+        with self.blind():
+            self.run(statement, *values)
+
+    def role(self, name: str, *tables: str) -> str:
+        """A login role that may do everything with these tables."""
+        self.server.role(name)
+        for table in tables:
+            self.run(f"GRANT ALL ON {table} TO {name}")
+        return name
+
+    def close(self) -> None:
+        for connection in self.connections.values():
+            connection.close()
+
+
+Hospital = SqliteHospital | PostgresHospital
+Shown = tuple[str, tuple[Any, ...], tuple[str, ...]]
+
+
+def new_home(path: Path, *, mirror: Path | None = None) -> Home:
+    """A home with made-up settings, opened without its lock."""
+    path.mkdir(parents=True)
+    settings = Settings("Test", "test", "chain", 1, "0x" + "1" * 40, "0x" + "2" * 40, 1, None if mirror is None else str(mirror))
+    Home.create(path, settings, KEYRING, b"pass")
+    return open_home(path, settings)
+
+
+def open_home(path: Path, settings: Settings) -> Home:
+    home = Home(path, settings, KEYRING)
+    home.store.db.execute("PRAGMA synchronous=OFF")
+    return home
+
+
+@dataclass
+class World:
+    """One hospital and its home; `seal` anchors every checkpoint in a made-up block, `audit` holds the journal against those."""
+
+    hospital: Hospital
+    home: Home
+    capture: str = "triggers"
+    now: int = START
+    anchored: dict[int, bytes] = field(default_factory=dict)
+
+    def tick(self, seconds: float = 60) -> int:
+        self.now += int(seconds * 1000)
+        return self.now
+
+    def attach(self, *tables: str, key: Sequence[str] = (), **options: Any) -> list[Attached]:
+        made = Options(**{"capture": self.capture, **options})
+        return attach(self.home, self.hospital.url, tables, key, made, self.tick())
+
+    def seal(self, *, anchor: bool = True) -> int:
+        """Seal, anchor, and return the number of entries added."""
+        sealed = seal(self.home, self.tick())
+        if anchor:
+            self.anchor()
+        return sealed.added
+
+    def anchor(self) -> Checkpoint | None:
+        latest = self.home.journal.latest()
+        if latest is not None and latest.block is None:
+            block = len(self.anchored) + 1
+            anchored = replace(latest, tx=f"0x{block:x}", block=block, block_hash=f"0x{block:064x}", block_time=self.now // 1000)
+            self.home.journal.mark_anchored(anchored)
+            self.anchored[latest.size] = latest.root
+            return anchored
+        return latest
+
+    @property
+    def anchors(self) -> Anchors:
+        return Anchors(max(self.anchored, default=0), dict(self.anchored))
+
+    def audit(self, *, tables: Sequence[str] = (), anchors: Anchors | None = None, **options: Any) -> AuditResult:
+        scope = Scope([table for table in attached_tables(self.home) if not tables or table.name in tables])
+        scope = options.pop("scope", scope)
+        return audit(self.home, scope, anchors or self.anchors, self.tick() / 1000, **options)
+
+    def found(self, **options: Any) -> list[Shown]:
+        """The findings of an audit that is not journalled, in short: kind, key values, columns."""
+        return [shown(finding) for finding in self.audit(**{"record": False, **options}).findings]
+
+    def assert_intact(self, *, pending: int = 0) -> None:
+        result = self.audit(record=False)
+        assert [shown(finding) for finding in result.findings] == []
+        assert result.ok
+        assert result.pending == pending
+
+    def entries(self) -> list[RecordEntry | EventEntry]:
+        return [decode_entry(body) for part in self.home.journal.bodies(0, self.home.journal.size) for body in part]
+
+    def records(self) -> list[RecordEntry]:
+        return [entry for entry in self.entries() if isinstance(entry, RecordEntry)]
+
+    def queue(self, table: str) -> int:
+        """The number of queued changes."""
+        source = open_source(self.hospital.url)
+        try:
+            found = next(attached for attached in attached_tables(self.home) if attached.name == table)
+            with source.snapshot() as snapshot:
+                return sum(map(len, snapshot.changes(found.shape, subject=None, final=None)))
+        finally:
+            source.close()
+
+    def close(self) -> None:
+        self.home.close()
+        self.hospital.close()
+
+
+def shown(finding: Finding) -> Shown:
+    return finding.kind.value, tuple(finding.key.values()), finding.columns
+
+
+def one(findings: Sequence[Finding], kind: FindingKind) -> Finding:
+    """The only finding, which is of this kind."""
+    assert [finding.kind for finding in findings] == [kind]
+    return findings[0]
+
+
+def visits(world: World, **options: Any) -> World:
+    """A table of ten visits, sealed and anchored."""
+    world.hospital.run(
+        "CREATE TABLE visit (id INTEGER PRIMARY KEY, patient TEXT, ward TEXT, price NUMERIC(10,2), note TEXT, at TEXT)"
+    )
+    rows = [(n, f"P{n % 3}", "east", n * 10, None, "2023-11-01 10:00:00") for n in range(1, 11)]
+    world.hospital.many("INSERT INTO visit VALUES (?,?,?,?,?,?)", rows)
+    world.attach("visit", **options)
+    world.seal()
+    return world
+
+
+Make = Callable[[], World]
+ENGINES = ("sqlite", "postgresql")
+
+
+def make_world(engine: str, capture: str, tmp_path: Path, server: Callable[[], Any]) -> World:
+    name = os.urandom(4).hex()
+    hospital = SqliteHospital(tmp_path / f"{name}.db") if engine == "sqlite" else PostgresHospital(server())
+    return World(hospital, new_home(tmp_path / f"home-{name}"), capture)

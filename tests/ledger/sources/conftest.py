@@ -1,0 +1,32 @@
+"""Clinics on either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clinic import Clinic, PostgresClinic, SqliteClinic
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[SqliteClinic]:
+    """An SQLite clinic."""
+    made = SqliteClinic(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresClinic]:
+    """A PostgreSQL clinic."""
+    made = PostgresClinic(request.getfixturevalue("postgres"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["file", "server"])
+def clinic(request: pytest.FixtureRequest) -> Clinic:
+    """A clinic on each engine in turn."""
+    made: Clinic = request.getfixturevalue(request.param)
+    return made
