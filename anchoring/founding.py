@@ -19,10 +19,11 @@ from contracts.actions import Role, set_contract
 from contracts.artifacts import load
 from contracts.calls import deploy_consortium, deploy_journals
 from ledger.backup import write_kit
-from ledger.errors import HomeError
+from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import write_durably
-from ledger.home import CONFIG, Home, Settings, read_keyring, read_settings, write_settings
+from ledger.home import CONFIG, UNFINISHED, Home, Settings, exclusive, read_keyring, read_settings, write_settings
 from ledger.keys import Keyring, open_box, seal_box
+from ledger.mirror import prepare_folder
 from node import clique
 from node.client import connect
 from node.embedded import EmbeddedChain
@@ -31,6 +32,7 @@ from node.errors import ChainExists
 NETWORK = "network.json"
 SEALER = "sealer.json"
 SEALER_PURPOSE = "sealer key"
+_FOUNDING_SECONDS = 60.0  # that another process may take to found the chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,17 @@ class Plan:
 
 
 def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], bytes]:
-    """A function that opens the embedded chain's sealer key when it is asked for."""
-    return lambda: bytes.fromhex(open_box(chain / SEALER, passphrase(), SEALER_PURPOSE)["key"])
+    """A function that opens the embedded chain's sealer key when it is asked for. KeyUnavailable where another passphrase made it."""
+
+    def open_key() -> bytes:
+        try:
+            return bytes.fromhex(open_box(chain / SEALER, passphrase(), SEALER_PURPOSE)["key"])
+        except KeyUnavailable as error:
+            raise KeyUnavailable(
+                f"wrong passphrase for the chain in {chain}: give that of its founder, or let the founder serve it with careseal node run"
+            ) from error
+
+    return open_key
 
 
 def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Callable[[], float]) -> Settings:
@@ -72,7 +83,7 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
         link = Link(w3, settings.consortium, settings.journals, 0, keyring.sealing)
         link.check(settings.chain_id)
         settings = replace(settings, institution=_join(link, settings.name))
-    _write(plan.kit, lambda: write_kit(plan.kit, settings, keyring, kit_passphrase))
+    _write(plan.kit, lambda: write_kit(plan.kit, path, settings, keyring, encode_network(network), kit_passphrase))
     write_durably(path / NETWORK, encode_network(network))
     write_settings(path, settings, keyring)
     return settings
@@ -87,18 +98,24 @@ def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
         return settings
     if plan.kit.exists():
         raise HomeError(f"the recovery kit {plan.kit} exists already: move it away or name another with --kit")
-    if plan.home.exists() and any(plan.home.iterdir()):
-        raise HomeError(f"{plan.home} is not empty: choose a new folder for the home")
+    _write(plan.home, lambda: plan.home.mkdir(mode=0o700, parents=True, exist_ok=True))
+    _write(plan.home, lambda: _clear(plan.home))
     mirror = None
     if plan.mirror is not None:
-        _write(plan.mirror, lambda: plan.mirror.mkdir(parents=True, exist_ok=True))  # type: ignore[union-attr]
-        if any(plan.mirror.glob("*.batch")):
-            raise HomeError(f"the mirror {plan.mirror} holds another home: choose an empty folder")
+        prepare_folder(plan.mirror)
         mirror = str(plan.mirror.resolve())
     settings = Settings(plan.name, os.urandom(16).hex(), chain, 0, "", "", 0, mirror)
-    _write(plan.home, lambda: plan.home.mkdir(mode=0o700, parents=True, exist_ok=True))
     _write(plan.home, lambda: Home.create(plan.home, settings, Keyring.generate(), passphrase))
     return settings
+
+
+def _clear(home: Path) -> None:
+    """Take away what an init left that was killed before it wrote `home.json`; HomeError where there is anything else."""
+    if (home / UNFINISHED).exists():
+        for entry in sorted(home.iterdir(), key=lambda entry: entry.name == UNFINISHED):
+            entry.unlink()
+    if any(home.iterdir()):
+        raise HomeError(f"{home} is not empty: choose a new folder for the home")
 
 
 def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock: Callable[[], float]) -> Network:
@@ -110,18 +127,19 @@ def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock:
     if "://" in chain:
         raise NetworkInvalid("a chain that is reached by URL needs --network FILE, the network file of the consortium")
     folder = Path(chain)
-    with suppress(FileNotFoundError):
-        return read_network(folder / NETWORK)
-    _create_chain(folder, passphrase, clock)
-    with connect(folder, sealer_key(folder, lambda: passphrase), clock) as w3, one_line_errors():
-        network = _deploy(w3, keyring)
-    _write(folder, lambda: write_durably(folder / NETWORK, encode_network(network)))
-    return network
+    _write(folder, lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+    with exclusive(folder, _FOUNDING_SECONDS, "founding.lock"):
+        with suppress(FileNotFoundError):
+            return read_network(folder / NETWORK)
+        _create_chain(folder, passphrase, clock)
+        with connect(folder, sealer_key(folder, lambda: passphrase), clock) as w3, one_line_errors():
+            network = _deploy(w3, keyring)
+        _write(folder, lambda: write_durably(folder / NETWORK, encode_network(network)))
+        return network
 
 
 def _create_chain(folder: Path, passphrase: bytes, clock: Callable[[], float]) -> None:
     """An embedded chain with a random id and a sealer key of its own, encrypted under the founder's passphrase."""
-    _write(folder, lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
     if not (folder / SEALER).exists():
         _write(folder, lambda: write_durably(folder / SEALER, seal_box(passphrase, SEALER_PURPOSE, {"key": os.urandom(32).hex()})))
     key = sealer_key(folder, lambda: passphrase)()

@@ -113,6 +113,8 @@ class Link:
 @contextmanager
 def open_link(settings: Settings, key: bytes, sealer_key: Callable[[], bytes] | None, clock: Callable[[], float]) -> Iterator[Link]:
     """Connect to the home's chain and make sure that it is the right one. Errors of any layer below come as one-line CaresealErrors."""
+    if not settings.institution:
+        raise AnchoringError("this home is no member of its consortium yet: run careseal init again, as the first time")
     with connect(settings.chain, sealer_key, clock) as w3, one_line_errors():
         link = Link(w3, settings.consortium, settings.journals, settings.institution, key)
         link.check(settings.chain_id)

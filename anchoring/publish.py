@@ -23,6 +23,7 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
     the checkpoint in the outbox.
     """
     mirror(home)
+    _forget_lost(home, link)
     if home.journal.unanchored() is None:
         check_head(home, link)
         return []
@@ -43,6 +44,15 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
         done.append(anchored)
         told(anchored)
     return done
+
+
+def _forget_lost(home: Home, link: Link) -> None:
+    """Put checkpoints back into the outbox that the home saw anchored and the chain has no more, as after a fork of it was undone."""
+    head = link.head()
+    noted = home.journal.latest(anchored=True)
+    if noted is not None and head.generation == noted.generation and (head.last is None or head.last.size < noted.size):
+        with home.store.transaction():
+            home.journal.forget_anchors(0 if head.last is None else head.last.size)
 
 
 def check_head(home: Home, link: Link) -> None:

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from anchoring.errors import AnchoringError, JournalDiverged
+from anchoring.founding import NETWORK, SEALER
 from anchoring.link import Link
 from anchoring.verify import EARLIER_GENERATION, Verified, verify
 from ledger.audit import Scope
-from ledger.backup import catch_up, rebuild
+from ledger.backup import catch_up, install, rebuild
+from ledger.errors import HomeError
+from ledger.files import write_durably
 from ledger.findings import JOURNAL_KINDS, Finding
-from ledger.home import Home, Settings
+from ledger.home import CONFIG, Home, Settings, chain_is_inside, exclusive, read_settings, write_settings
 from ledger.keys import Keyring
 from ledger.tables import attached_tables
 from ledger.wire import Kind
+from node.embedded import EmbeddedChain
+from node.errors import ChainLocked
+from node.store import FILE
 
 Rows = Callable[[str, int], None]
+_WORK = ".restoring"
 
 
-def rebuild_beside(
-    target: Path, settings: Settings, keyring: Keyring, passphrase: bytes, archive: Path | None, old: Path | None, progress: Rows
-) -> None:
-    """Build the home anew in `target`; a home that was there is moved to the new folder `old` first, never deleted."""
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is known of a home that is to be brought back: its settings, its keys, and its network file, None where that is in place."""
+
+    settings: Settings
+    keyring: Keyring
+    network: bytes | None = None
+
+
+def bring_back(target: Path, lost: Lost, passphrase: bytes, archive: Path | None, progress: Rows) -> Path | None:
+    """Build the home anew in the folder `target`, from a backup and the mirror or from the mirror alone.
+
+    What was there is moved to a new folder inside, which is returned. HomeError, with nothing changed, where another home is there
+    or there is nothing to restore from; AnchoringError where the chain was lost with the home.
+    """
     taken = 0
 
     def told(size: int) -> None:
@@ -31,22 +51,59 @@ def rebuild_beside(
         progress("journal", size - taken)
         taken = size
 
-    work = target.with_name(f"{target.name}.restored")
-    shutil.rmtree(work, ignore_errors=True)
-    rebuild(work, settings, keyring, passphrase, archive, told)
-    if old is not None:
-        for extra in ("chain", "network.json"):
-            if (target / extra).exists():
-                shutil.move(target / extra, work / extra)
-        target.rename(old)
-    elif target.exists():
-        target.rmdir()
-    work.rename(target)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with exclusive(target, 5):
+        if (target / CONFIG).exists() and read_settings(target).home_id != lost.settings.home_id:
+            raise HomeError(f"{target} holds another home: restore to a new folder")
+        work = target / _WORK
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            rebuild(work, lost.settings, lost.keyring, passphrase, archive, told)
+            if lost.network is not None and not (work / NETWORK).exists():
+                write_durably(work / NETWORK, lost.network)
+            _check_chain(target, work, lost.settings)
+            return install(work, target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def catch_up_in_place(path: Path, keyring: Keyring, progress: Rows) -> int:
-    """Bring a home that was rolled back up to its mirror, one transaction for each batch; returns the number of entries taken in."""
-    return catch_up(path, keyring, lambda size: progress("journal", 0))
+def _check_chain(target: Path, work: Path, settings: Settings) -> None:
+    if "://" in settings.chain or Path(settings.chain).exists():
+        return
+    if not chain_is_inside(target, settings):
+        raise AnchoringError(f"there is no chain in {settings.chain}: name its place, a folder or URL, with --chain")
+    if not (work / Path(settings.chain).relative_to(target.resolve())).exists():
+        raise AnchoringError(
+            "the chain lay inside the home and is lost with it: give --backup with a backup that holds it; the mirror holds the entries, "
+            "but no chain"
+        )
+
+
+def catch_up_in_place(path: Path, keyring: Keyring, progress: Rows, settings: Settings | None = None) -> None:
+    """Bring a home that was rolled back up to its mirror, one transaction for each batch; with `settings` it gets these first."""
+    with exclusive(path, 5):
+        if settings is not None:
+            write_settings(path, settings, keyring)
+        catch_up(path, read_settings(path, keyring), keyring, lambda size: progress("journal", 0))
+
+
+@contextmanager
+def still_files(home: Home, clock: Callable[[], float]) -> Iterator[list[str]]:
+    """Names of the files inside the home that its backup must hold beside the ledger's: network file and embedded chain, held still.
+
+    AnchoringError where a node serves that chain, for then its file changes.
+    """
+    names = [NETWORK] if (home.path / NETWORK).exists() else []
+    if not chain_is_inside(home.path, home.settings):
+        yield names
+        return
+    folder = Path(home.settings.chain)
+    place = folder.relative_to(home.path.resolve())
+    try:
+        with EmbeddedChain.open(folder, None, clock):
+            yield [*names, *(str(place / name) for name in (FILE, SEALER, NETWORK))]
+    except ChainLocked as error:
+        raise AnchoringError(f"the chain inside {home.path} is being served: stop careseal node run, then back up") from error
 
 
 def finish_restore(home: Home, link: Link, now: float, progress: Rows, *, new_generation: bool = False) -> Verified:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,8 @@ from careseal import CaresealError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code. Every error is one line."""
+    """Run one command and exit with its code. Every error is one line; files that it makes are its user's alone."""
+    os.umask(0o077)
     try:
         rest = choose(sys.argv[1:] if arguments is None else arguments)
     except ValueError as error:
@@ -25,11 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CaresealError as error:
         err.print(f"careseal: {translated(error)}", markup=False)
         sys.exit(exit_code(error))
+    except BrokenPipeError:
+        sys.exit(FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"careseal: {where}{error.strerror or error}", markup=False)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         err.print(_("careseal: interrupted; nothing was lost, run it again"), markup=False)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(FAILED)
 
 
 def translated(error: CaresealError) -> str:

@@ -15,8 +15,8 @@ from anchoring.export import export_evidence
 from anchoring.founding import NETWORK, Plan, create_home, sealer_key
 from anchoring.link import Link, open_link
 from anchoring.network import Network, read_network
-from anchoring.publish import check_head, publish
 from anchoring.receipt import make_receipt
+from anchoring.sealing import sealed
 from anchoring.verify import check_network, verify
 from api import console, node_commands, recovery, worker
 from api.console import Timer, print_json, progress, say
@@ -28,9 +28,10 @@ from ledger.attach import attach, detach
 from ledger.audit import Scope
 from ledger.errors import LedgerError, SourceError
 from ledger.files import write_durably
-from ledger.home import Home
+from ledger.home import Home, chain_is_inside
 from ledger.journal import Checkpoint
-from ledger.seal import seal, tables_of
+from ledger.mirror import start_mirror
+from ledger.seal import tables_of
 from ledger.sources import open_source
 from ledger.tables import Attached, Options, attached_tables, find_table
 from samples.hospital import build as build_hospital
@@ -121,6 +122,8 @@ def init(
         say("recovery passphrase, shown this once: {passphrase}", passphrase=spoken)
     if settings.mirror is None:
         say("no --mirror: if this disk is lost, so is the journal")
+    if chain_is_inside(home, settings):
+        _say_chain_is_inside()
     return None
 
 
@@ -200,20 +203,24 @@ def seal_command(
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help=_("Where to write the signed receipt; default: receipts/ in the home."))
     ] = None,
+    new_mirror: Annotated[
+        Path | None, typer.Option("--new-mirror", help=_("Start a mirror, or another one, in this empty folder, with all entries so far."))
+    ] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal new and changed rows, and publish the checkpoint on the chain."""
     timer = Timer()
-    with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
-        check_head(opened_home, link)
-        sealed = seal(opened_home, _now_ms(), progress=rows)
-        publish(opened_home, link)
-        checkpoint = opened_home.journal.latest()
-        written = None if checkpoint is None else write_receipt(opened_home, link, checkpoint, receipt)
+    secret = passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home, progress(not as_json) as rows:
+        if new_mirror is not None:
+            start_mirror(opened_home, new_mirror)
+        with sealed(opened_home, linked(opened_home, secret), _now_ms(), rows) as (link, done):
+            checkpoint = done.latest
+            written = None if checkpoint is None else write_receipt(opened_home, link, checkpoint, receipt)
     if as_json:
-        return print_json(seal_json(sealed.added, checkpoint, written, timer.seconds))
-    say("{added} entries added in {seconds:.2f} s", added=sealed.added, seconds=timer.seconds)
+        return print_json(seal_json(done.added, checkpoint, written, timer.seconds))
+    say("{added} entries added in {seconds:.2f} s", added=done.added, seconds=timer.seconds)
     if checkpoint is not None:
         say(
             "anchored: {size} entries, root {root}, block {block}", size=checkpoint.size, root=checkpoint.root.hex(), block=checkpoint.block
@@ -235,7 +242,7 @@ def write_receipt(home: Home, link: Link, checkpoint: Checkpoint, path: Path | N
     target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
     try:
         if path is None:
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
         write_durably(target, make_receipt(home.settings, checkpoint, link))
     except OSError as error:
         raise LedgerError(f"cannot write the receipt {target}: {error.strerror}; the checkpoint is anchored all the same") from error
@@ -289,12 +296,12 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
             head = link.head().last
             founding = link.consortium.founding()
         size = journal.size
-    chain_size = 0 if head is None else head.size
+    chain_size, inside = 0 if head is None else head.size, chain_is_inside(home, settings)
     if as_json:
         return print_json({
             "name": settings.name, "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id,
             "size": size, "anchored": 0 if anchored is None else anchored.size, "chain_size": chain_size, "outbox": oldest is not None,
-            "mirror": settings.mirror, "founding": founding, "tables": tables,
+            "mirror": settings.mirror, "chain_inside": inside, "founding": founding, "tables": tables,
         })  # fmt: skip
     say(
         "{name}, institution {number} of chain {chain_id} ({chain})",
@@ -305,6 +312,8 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     )
     say("journal: {size} entries, {anchored} of them on the chain", size=size, anchored=chain_size)
     say("mirror: {mirror}", mirror=settings.mirror or _("none"))
+    if inside:
+        _say_chain_is_inside()
     if founding:
         say("the consortium is being founded: whoever reaches the chain can join; end it with careseal node close-founding")
     for t in tables:
@@ -419,6 +428,10 @@ def _network(path: Path) -> Network:
         return read_network(path)
     except OSError as error:
         raise LedgerError(f"cannot read the network file {path}: {error.strerror}") from error
+
+
+def _say_chain_is_inside() -> None:
+    say("the chain lies inside the home and in no mirror: only careseal backup brings it back when this folder is lost")
 
 
 def _now_ms() -> int:

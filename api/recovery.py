@@ -9,17 +9,16 @@ from typing import Annotated
 
 import typer
 
-from anchoring.founding import NETWORK
 from anchoring.publish import publish
-from anchoring.restore import catch_up_in_place, finish_restore, rebuild_beside
+from anchoring.restore import Lost, bring_back, catch_up_in_place, finish_restore, still_files
 from api import console
 from api.console import Timer, print_json, progress, say
 from api.language import _
 from api.passphrase import passphrase
 from ledger.backup import backup, read_kit
 from ledger.errors import HomeError
-from ledger.home import CONFIG, Home, Settings, exclusive, read_keyring, read_settings, write_settings
-from ledger.keys import Keyring
+from ledger.home import CONFIG, Home, chain_is_inside, read_keyring, read_settings
+from ledger.mirror import holds_batches, start_mirror
 
 
 def backup_command(
@@ -30,10 +29,10 @@ def backup_command(
 ) -> None:
     """Write an encrypted backup of the home; the recovery kit opens it."""
     secret = passphrase(passphrase_file)
-    with Home.open(home, lambda: secret) as opened:
-        size, entries = backup(opened, file), opened.journal.size
+    with Home.open(home, lambda: secret) as opened, still_files(opened, time.time) as more:
+        size, entries = backup(opened, file, more), opened.journal.size
     if as_json:
-        return print_json({"file": str(file), "bytes": size, "size": entries})
+        return print_json({"file": str(file), "bytes": size, "size": entries, "chain": chain_is_inside(home, opened.settings)})
     say("{file}: {bytes} bytes, {entries} entries", file=file, bytes=size, entries=entries)
     return None
 
@@ -58,30 +57,30 @@ def restore_command(
     """Bring a lost or rolled-back home back, verify all of it against the chain, and go on."""
     from api.commands import linked
 
-    timer, secret = Timer(), passphrase(passphrase_file, create=True)
+    timer, secret = Timer(), passphrase(passphrase_file, create=kit is not None)
+    lost = _known(home, secret, kit, passphrase(kit_passphrase_file) if kit_passphrase_file else secret)
+    # An empty folder becomes a new mirror once the home is back.
+    new_mirror = mirror if mirror is not None and not (mirror.exists() and holds_batches(mirror)) else None
+    if mirror is not None:
+        lost = replace(lost, settings=replace(lost.settings, mirror=None if new_mirror else str(mirror.resolve())))
+    if chain is not None:
+        lost = replace(lost, settings=replace(lost.settings, chain=chain if "://" in chain else str(Path(chain).resolve())))
+    aside = None
     with progress(not as_json) as rows:
-        if (home / CONFIG).exists() and kit is None:
-            keyring = read_keyring(home, secret)
-            settings = read_settings(home, keyring)
-            if settings.mirror is None and archive is None and mirror is None and not new_generation:
-                raise HomeError(f"{home} has no mirror: restore it with --kit and --backup")
-        elif kit is None:
-            raise HomeError(f"{home} is lost: give --kit, the recovery kit that init wrote")
+        if kit is None and archive is None:
+            catch_up_in_place(home, lost.keyring, rows, lost.settings)
         else:
-            settings, keyring = read_kit(kit, passphrase(kit_passphrase_file) if kit_passphrase_file else secret)
-        settings = replace(settings, mirror=str(mirror.resolve()) if mirror else settings.mirror, chain=chain or settings.chain)
-        if kit is not None and settings.mirror is None and archive is None:
-            raise HomeError("nothing to restore from: give --backup or --mirror")
-        _bring_back(home, settings, keyring, secret, archive, fresh=kit is not None, rows=rows)
+            aside = bring_back(home, lost, secret, archive, rows)
         with Home.open(home, lambda: secret) as opened, linked(opened, secret) as link:
             verified = finish_restore(opened, link, time.time(), rows, new_generation=new_generation)
+            if new_mirror is not None:
+                start_mirror(opened, new_mirror)
             publish(opened, link)
             checkpoint = opened.journal.latest()
-            _network_file(home, settings.chain)
     if as_json:
         print_json(
             console.audit_json(verified.audit, timer.seconds, verified.external)
-            | {"restored": True, "entries": checkpoint.size if checkpoint else 0}
+            | {"restored": True, "entries": checkpoint.size if checkpoint else 0, "aside": str(aside) if aside else None}
         )
     else:
         say(
@@ -89,26 +88,17 @@ def restore_command(
             size=checkpoint.size if checkpoint else 0,
             block=checkpoint.block if checkpoint else None,
         )
+        if aside is not None:
+            say("the former files are in {folder}", folder=aside)
         console.print_audit(verified.audit, timer.seconds, verified.external)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
-def _bring_back(
-    home: Path, settings: Settings, keyring: Keyring, secret: bytes, archive: Path | None, *, fresh: bool, rows: console.Rows
-) -> None:
-    exists = home.exists() and any(home.iterdir())
-    if not fresh and archive is None:
-        with exclusive(home, 5):
-            write_settings(home, settings, keyring)
-            catch_up_in_place(home, keyring, rows)
-        return
-    if exists and fresh and (home / CONFIG).exists():
-        raise HomeError(f"{home} exists: restore to a new folder, or leave out --kit to bring this one up to its mirror")
-    old = home.with_name(f"{home.name}.before-restore-{int(time.time())}") if exists else None
-    rebuild_beside(home, settings, keyring, secret, archive, old, rows)
-
-
-def _network_file(home: Path, chain: str) -> None:
-    beside = Path(chain) / NETWORK
-    if not (home / NETWORK).exists() and "://" not in chain and beside.exists():
-        (home / NETWORK).write_bytes(beside.read_bytes())
+def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Lost:
+    """Settings and keys of the home to restore: of the kit, else of the home itself."""
+    if kit is not None:
+        return Lost(*read_kit(kit, home, kit_secret))
+    if not (home / CONFIG).exists():
+        raise HomeError(f"{home} is lost: give --kit, the recovery kit that init wrote")
+    keyring = read_keyring(home, secret)
+    return Lost(read_settings(home, keyring), keyring)

@@ -11,15 +11,17 @@ from typing import Annotated
 
 import typer
 
-from anchoring.publish import check_head, publish
 from anchoring.rolling import next_scope
+from anchoring.sealing import sealed
 from anchoring.verify import verify
 from api import console
 from api.console import say
 from api.duration import seconds
 from api.language import _
+from api.passphrase import passphrase
 from careseal import CaresealError
-from ledger.seal import seal
+from ledger.home import Home
+from ledger.seal import quiet
 
 log = logging.getLogger("careseal.run")
 
@@ -61,17 +63,18 @@ def run(
 
 def _round(home: Path, passphrase_file: Path | None, share: float, lag: float) -> bool:
     """One round; whether it found something."""
-    from api.commands import opened
+    from api.commands import linked
 
-    with opened(home, passphrase_file) as (opened_home, link):
-        check_head(opened_home, link)
-        sealed = seal(opened_home, int(time.time() * 1000))
-        published = publish(opened_home, link)
+    secret, now = passphrase(passphrase_file), int(time.time() * 1000)
+    with (
+        Home.open(home, lambda: secret) as opened_home,
+        sealed(opened_home, linked(opened_home, secret), now, quiet) as (link, done),
+    ):
         scope = next_scope(opened_home, share)
         result = verify(opened_home, link, scope, time.time(), max_lag=lag).audit
-    block = published[-1].block if published else None
+    block = done.published[-1].block if done.published else None
     say("{time}  {added} entries added, anchored in block {block}, {rows} rows audited, {n} findings", time=console.iso(time.time()),
-        added=sealed.added, block=block, rows=result.rows, n=len(result.findings))  # fmt: skip
+        added=done.added, block=block, rows=result.rows, n=len(result.findings))  # fmt: skip
     for finding in result.findings[: console.MOST_FINDINGS]:
         console.print_finding(finding)
     return not result.ok

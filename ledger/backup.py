@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -17,61 +17,65 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.errors import HomeError, KeyUnavailable
-from ledger.files import sync_folder, write_durably
+from ledger.files import private_file, sync_folder, write_durably
 from ledger.home import (
     CONFIG,
     KEYRING,
+    KEYRING_PURPOSE,
     LEDGER,
     SUBJECTS,
     Home,
     Settings,
     keyring_content,
     keyring_from,
+    placed,
+    portable,
     read_settings,
     write_settings,
 )
 from ledger.keys import Keyring, open_box, seal_box
-from ledger.mirror import batches, take_in
+from ledger.mirror import batches, holds_batches, take_in
 
 KIT_PURPOSE = "recovery kit"
 _MAGIC = b"careseal backup 1\n"
 _CHUNK = 1 << 20
-_FILES = (LEDGER, SUBJECTS, KEYRING, CONFIG)
+_OWN = (LEDGER, SUBJECTS, KEYRING, CONFIG)
 
 
-def write_kit(path: Path, settings: Settings, keyring: Keyring, passphrase: bytes) -> None:
-    """Write the recovery kit: all keys and settings of the home, opened by `passphrase` alone. OSError as it comes."""
-    write_durably(path, seal_box(passphrase, KIT_PURPOSE, {**keyring_content(keyring), "settings": json.dumps(asdict(settings))}))
+def write_kit(path: Path, home: Path, settings: Settings, keyring: Keyring, network: bytes, passphrase: bytes) -> None:
+    """Write the recovery kit: keys, settings and network file of the home, opened by `passphrase` alone. OSError as it comes."""
+    about = {"settings": json.dumps(asdict(portable(home, settings))), "network": network.decode()}
+    write_durably(path, seal_box(passphrase, KIT_PURPOSE, keyring_content(keyring) | about))
 
 
-def read_kit(path: Path, passphrase: bytes) -> tuple[Settings, Keyring]:
-    """Settings and keys of a recovery kit. KeyUnavailable where the passphrase is wrong."""
+def read_kit(path: Path, home: Path, passphrase: bytes) -> tuple[Settings, Keyring, bytes]:
+    """Settings, for a home at `home`, keys and network file of a recovery kit. KeyUnavailable where the passphrase is wrong."""
     content = open_box(path, passphrase, KIT_PURPOSE)
     try:
-        return Settings(**json.loads(content["settings"])), keyring_from(content)
+        return placed(home, Settings(**json.loads(content["settings"]))), keyring_from(content), content["network"].encode()
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"the recovery kit {path} is damaged: use another copy") from error
 
 
-def backup(home: Home, path: Path) -> int:
-    """Write an encrypted backup of the home to a new file and return its size in bytes; the file is whole or not there."""
+def backup(home: Home, path: Path, more: Sequence[str] = ()) -> int:
+    """Write an encrypted backup of the home to a new file and return its size in bytes; the file is whole or not there.
+
+    `more` names further files inside the home, which the caller holds still.
+    """
     if path.exists():
         raise HomeError(f"{path} exists: name a new file for the backup")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with tempfile.TemporaryDirectory(dir=home.path) as folder:
-            snapshot = Path(folder)
-            copy = sqlite3.connect(snapshot / LEDGER)
-            home.store.db.backup(copy)
-            copy.close()
-            home.subjects.snapshot(snapshot / SUBJECTS)
-            for name in (KEYRING, CONFIG):
-                shutil.copyfile(home.path / name, snapshot / name)
-            with tempfile.TemporaryFile(dir=home.path) as plain, part.open("wb") as target:
-                with tarfile.open(fileobj=plain, mode="w") as tar:
-                    for name in _FILES:
-                        tar.add(snapshot / name, arcname=name)
-                plain.seek(0)
+        with tempfile.TemporaryDirectory(dir=home.path, prefix=".backup-") as folder, tempfile.TemporaryFile(dir=home.path) as plain:
+            home.store.snapshot(Path(folder) / LEDGER)
+            home.subjects.snapshot(Path(folder) / SUBJECTS)
+            with tarfile.open(fileobj=plain, mode="w") as tar:
+                for name in (LEDGER, SUBJECTS):
+                    tar.add(Path(folder) / name, arcname=name)
+                for name in (KEYRING, CONFIG, *more):
+                    tar.add(home.path / name, arcname=name)
+            plain.seek(0)
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
                 _encrypt(plain, target, home.keyring.mirror)
                 target.flush()
                 os.fsync(target.fileno())
@@ -121,42 +125,67 @@ def _decrypt(path: Path, key: bytes, target: IO[bytes]) -> None:
 
 
 def rebuild(
-    target: Path, settings: Settings, keyring: Keyring, passphrase: bytes, archive: Path | None, taken: Callable[[int], None]
+    work: Path, settings: Settings, keyring: Keyring, passphrase: bytes, archive: Path | None, taken: Callable[[int], None]
 ) -> None:
-    """Build a home in the new folder `target` from a backup and the mirror, or from the mirror alone.
+    """Build a home in the new folder `work` from a backup and the mirror, or from the mirror alone; `install` puts it in its place.
 
-    `taken` is told the number of entries as batches are taken in. The folder appears whole or not at all: the work is done beside it.
+    `taken` is told the number of entries as batches are taken in.
     """
-    work = target.with_name(f".{target.name}.restoring")
-    shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True, mode=0o700)
         if archive is None:
+            if settings.mirror is None or not holds_batches(Path(settings.mirror)):
+                raise HomeError("nothing to restore from: give --backup, or name the mirror's place with --mirror")
             Home.create(work, settings, keyring, passphrase)
         else:
             _unpack(archive, keyring, work)
-            write_durably(work / KEYRING, seal_box(passphrase, "keyring", keyring_content(keyring)))
-            write_settings(work, replace(read_settings(work, keyring), mirror=settings.mirror, chain=settings.chain), keyring)
-        catch_up(work, keyring, taken)
-        work.replace(target)
-        sync_folder(target.parent)
+            write_durably(work / KEYRING, seal_box(passphrase, KEYRING_PURPOSE, keyring_content(keyring)))
+            if read_settings(work, keyring).home_id != settings.home_id:
+                raise HomeError(f"the backup {archive} is of another home: use one of {settings.name}")
+            write_settings(work, settings, keyring)
+        catch_up(work, settings, keyring, taken)
     except OSError as error:
-        raise HomeError(f"cannot restore to {target}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise HomeError(f"cannot restore in {work}: {error.strerror}") from error
 
 
-def catch_up(path: Path, keyring: Keyring, taken: Callable[[int], None]) -> int:
-    """Take in what the mirror has and the home lacks; returns the number of entries taken in."""
-    home = Home(path, read_settings(path, keyring), keyring)
+def install(work: Path, target: Path) -> Path | None:
+    """Put a rebuilt home into the folder `target` and return the new folder, inside it, that what was there moved to; None if nothing.
+
+    Nothing is deleted or written over but keyring and settings; a chain and a network file that are there stay. Killed at any
+    moment, `rebuild` and this, done again, complete it.
+    """
     try:
-        before = home.journal.size
-        if home.settings.mirror is not None:
+        aside = None
+        former = sorted(entry for name in (LEDGER, SUBJECTS) for entry in target.glob(f"{name}*"))
+        if former:
+            aside = _free_name(target, "before-restore")
+            aside.mkdir(mode=0o700)
+            for entry in former:
+                entry.rename(aside / entry.name)
+        # With `ledger.db` it is a home that can be opened, with `home.json` one that was told so: they come last.
+        names = sorted(work.iterdir(), key=lambda entry: (entry.name == CONFIG, entry.name == LEDGER, entry.name))
+        for entry in names:
+            if entry.name in _OWN or not (target / entry.name).exists():
+                entry.replace(target / entry.name)
+        sync_folder(target)
+        return aside
+    except OSError as error:
+        raise HomeError(f"cannot restore to {target}: {error.strerror}; run the same command again") from error
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    return next(path for number in count(1) if not (path := folder / f"{name}-{number}").exists())
+
+
+def catch_up(path: Path, settings: Settings, keyring: Keyring, taken: Callable[[int], None] = lambda size: None) -> None:
+    """Take in what the mirror has and the home lacks, one transaction for each batch."""
+    home = Home(path, settings, keyring)
+    try:
+        if settings.mirror is not None:
             last = int(home.store.meta("batch", "0") or 0)
-            for batch in batches(Path(home.settings.mirror), keyring, home.settings.home_id, last):
+            for batch in batches(Path(settings.mirror), keyring, settings.home_id, last):
                 take_in(home, batch)
                 taken(home.journal.size)
-        return home.journal.size - before
     finally:
         home.close()
 
@@ -167,11 +196,13 @@ def _unpack(archive: Path, keyring: Keyring, folder: Path) -> None:
             _decrypt(archive, keyring.mirror, plain)
             plain.seek(0)
             with tarfile.open(fileobj=plain, mode="r") as tar:
-                for name in _FILES:
-                    content = tar.extractfile(name)
-                    if content is None:
-                        raise HomeError(f"the backup {archive} lacks {name}")
-                    with (folder / name).open("wb") as target:
+                for member in tar:
+                    content, path = tar.extractfile(member), folder / member.name
+                    if content is None or ".." in path.parts:
+                        raise tarfile.TarError
+                    path.parent.mkdir(mode=0o700, exist_ok=True)
+                    private_file(path)
+                    with path.open("wb") as target:
                         shutil.copyfileobj(content, target)
-    except (tarfile.TarError, KeyError) as error:
+    except tarfile.TarError as error:
         raise HomeError(f"the backup {archive} is damaged: use another one") from error

@@ -9,14 +9,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2s
 from pathlib import Path
 
 from ledger import canonical
 from ledger.batch import Batch, is_mirrored
 from ledger.errors import HomeError
-from ledger.files import write_durably
+from ledger.files import private_file, write_durably
 from ledger.journal import Checkpoint, Journal
 from ledger.keys import Keyring, SubjectKeys, open_box, seal_box
 from ledger.store import Store, one_line
@@ -26,6 +26,7 @@ KEYRING = "keyring.json"
 LEDGER = "ledger.db"
 SUBJECTS = "subjects.db"
 LOCK = "lock"
+UNFINISHED = ".unfinished"
 KEYRING_PURPOSE = "keyring"
 _CODE = b"careseal/v1/settings"
 
@@ -34,7 +35,8 @@ _CODE = b"careseal/v1/settings"
 class Settings:
     """What a home knows besides its ledger. Public: it holds no secret.
 
-    `chain` is a folder or URL, `consortium` and `journals` are contract addresses in hex, `institution` the id on the chain.
+    `chain` is an absolute folder or a URL, `consortium` and `journals` are contract addresses in hex, `institution` is the id on
+    the chain, 0 before it is a member.
     """
 
     name: str
@@ -47,9 +49,26 @@ class Settings:
     mirror: str | None = None
 
 
+def chain_is_inside(path: Path, settings: Settings) -> bool:
+    """Whether the chain lies in the folder of the home at `path`, and is lost with it."""
+    return "://" not in settings.chain and Path(settings.chain).is_relative_to(path.resolve())
+
+
+def portable(path: Path, settings: Settings) -> Settings:
+    """The settings as they are stored: a chain inside the home is named relative to it, so that the home can be moved."""
+    inside = chain_is_inside(path, settings)
+    return replace(settings, chain=str(Path(settings.chain).relative_to(path.resolve()))) if inside else settings
+
+
+def placed(path: Path, stored: Settings) -> Settings:
+    """Stored settings as those of a home at `path`."""
+    return stored if "://" in stored.chain else replace(stored, chain=str(path.resolve() / stored.chain))
+
+
 def write_settings(path: Path, settings: Settings, keyring: Keyring) -> None:
     """Write `home.json`, durably and whole, with a code that only the keyring can make."""
-    values = {"careseal": 1, **asdict(settings), "code": _code(settings, keyring)}
+    stored = portable(path, settings)
+    values = {"careseal": 1, **asdict(stored), "code": _code(stored, keyring)}
     write_durably(path / CONFIG, json.dumps(values, indent=2, ensure_ascii=False).encode())
 
 
@@ -64,25 +83,26 @@ def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
         values = json.loads((path / CONFIG).read_bytes())
         if values.pop("careseal") != 1:
             raise ValueError
-        code, settings = str(values.pop("code")), Settings(**values)
+        code, stored = str(values.pop("code")), Settings(**values)
+        settings = placed(path, stored)
     except FileNotFoundError:
         raise HomeError(f"{path} is not a Careseal home: create one with careseal init --home {path} --name NAME") from None
     except OSError as error:
         raise HomeError(f"cannot read {path / CONFIG}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HomeError(f"{path / CONFIG} is damaged: restore the home from its backup") from error
-    if keyring is not None and not hmac.compare_digest(code, _code(settings, keyring)):
+    if keyring is not None and not hmac.compare_digest(code, _code(stored, keyring)):
         raise HomeError(f"{path / CONFIG} was changed by hand: restore it from the backup or recovery kit")
     return settings
 
 
 @contextmanager
-def exclusive(path: Path, wait: float) -> Iterator[None]:
-    """Hold the home's lock; HomeError when another process keeps it for more than `wait` seconds."""
+def exclusive(path: Path, wait: float, name: str = LOCK) -> Iterator[None]:
+    """Hold the lock file `name` of a folder, the home's; HomeError when another process keeps it for more than `wait` seconds."""
     try:
-        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise HomeError(f"cannot lock the home {path}: {error.strerror}") from error
+        raise HomeError(f"cannot lock {path}: {error.strerror}") from error
     try:
         deadline = time.monotonic() + wait
         while True:
@@ -92,7 +112,7 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise HomeError(
-                        f"another process is writing to the home {path}: wait for it to end and run the command again"
+                        f"another process is writing to {path}: wait for it to end and run the command again"
                     ) from None
                 time.sleep(0.05)
         yield
@@ -111,11 +131,16 @@ class Home:
 
     @staticmethod
     def create(path: Path, settings: Settings, keyring: Keyring, passphrase: bytes) -> None:
-        """Create the files of a new home in the existing folder `path`; `home.json` comes last and makes it one."""
+        """Create the files of a new home in the existing folder `path`; `home.json` comes last and makes it one.
+
+        Until then a mark says that what is there may be deleted.
+        """
+        private_file(path / UNFINISHED)
         write_durably(path / KEYRING, seal_box(passphrase, KEYRING_PURPOSE, keyring_content(keyring)))
         Store(path / LEDGER, create=True).close()
         SubjectKeys(path / SUBJECTS, keyring, create=True).close()
         write_settings(path, settings, keyring)
+        (path / UNFINISHED).unlink()
 
     @staticmethod
     @contextmanager

@@ -133,6 +133,13 @@ class Journal:
             ),
         )
 
+    def forget_anchors(self, above: int) -> None:
+        """Forget block and transaction of the checkpoints of more than `above` entries, in the present generation."""
+        self._db.execute(
+            "UPDATE checkpoints SET tx=NULL, block=NULL, block_hash=NULL, block_time=NULL WHERE generation=? AND size>?",
+            (self.generation, above),
+        )
+
     def _one(self, where: str, values: tuple[int, ...]) -> Checkpoint | None:
         columns = "generation, size, root, time, tx, block, block_hash, block_time"
         row = self._db.execute(f"SELECT {columns} FROM checkpoints WHERE {where}", values).fetchone()  # noqa: S608

@@ -102,10 +102,24 @@ def prepare_folder(folder: Path) -> None:
     """Make the folder of a new mirror. HomeError where it cannot be made, or holds batches already."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(_NAME.fullmatch(entry.name) for entry in folder.iterdir()):
-            raise HomeError(f"the mirror {folder} holds a home already: choose an empty folder")
     except OSError as error:
         raise HomeError(f"cannot use the mirror {folder}: {error.strerror}") from error
+    if holds_batches(folder):
+        raise HomeError(f"the mirror {folder} holds a home already: choose an empty folder")
+
+
+def holds_batches(folder: Path) -> bool:
+    """Whether there is anything to restore from in a mirror's folder; HomeError where it cannot be read."""
+    return bool(_names(folder))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name))
+    except OSError as error:
+        raise HomeError(
+            f"cannot read the mirror {folder}: {error.strerror}; name its place with --mirror, or an empty folder for a new one"
+        ) from error
 
 
 def _everything(home: Home) -> Iterator[tuple[int, int, Rows]]:
@@ -170,11 +184,7 @@ def _decode(content: bytes, keyring: Keyring, home_id: str) -> MirrorBatch:
 
 def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterator[MirrorBatch]:
     """The batches numbered above `after`, in order; all of them, from the mirror's start, after 0. HomeError where one is missing."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name))
-    except OSError as error:
-        raise HomeError(f"cannot read the mirror {folder}: {error.strerror}") from error
-    for name in names:
+    for name in _names(folder):
         number = int(name[:12])
         if number <= after:
             continue
@@ -191,7 +201,7 @@ def take_in(home: Home, batch: MirrorBatch) -> None:
     have = min(max(size - batch.first, 0), len(batch.entries))
     known = [body for part in home.journal.bodies(batch.first, batch.first + have) for body in part]
     if batch.first > size or known != batch.entries[:have]:
-        raise HomeError("the mirror and the home have different histories: restore into a new home, from the mirror alone")
+        raise HomeError("the mirror and the home have different histories: restore with --kit, from the mirror alone")
     home.subjects.put([(int(row[0] or 0), _bytes(row[1]), _bytes(row[2]) or None) for row in batch.rows.get("subjects", [])])
     with home.store.transaction() as db:
         replay(home.store, batch.rows)

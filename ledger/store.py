@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from ledger.errors import HomeError
@@ -111,6 +111,11 @@ class Store:
                 yield self.db
             finally:
                 self.db.execute("ROLLBACK")
+
+    def snapshot(self, target: Path) -> None:
+        """Copy the database, consistently, to a new file."""
+        with self._errors(), closing(sqlite3.connect(target)) as copy:
+            self.db.backup(copy)
 
     def meta(self, name: str, default: str | None = None) -> str | None:
         """A named value of the home, or `default`."""
