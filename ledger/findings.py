@@ -37,6 +37,7 @@ _OF_FLAG = (
     (Flag.UNAUTHORISED, FindingKind.UNAUTHORISED),
     (Flag.FINAL, FindingKind.AMENDED_FINAL),
     (Flag.BACK_DATED, FindingKind.BACK_DATED),
+    (Flag.UNCOMPARED, FindingKind.SECRET_MISSING),
 )
 
 

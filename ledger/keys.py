@@ -119,15 +119,16 @@ class SubjectKeys:
     def _look_up(self, labels: set[str]) -> dict[str, int]:
         blinds = {self.blind(label): label for label in labels}
         with one_line(self._path):
-            found = self._find(blinds)
+            found = self.known(blinds)
             fresh = [blind for blind in blinds if blind not in found]
             if fresh:
                 rows = [(blind, self._wrapped(os.urandom(KEY_BYTES), blind)) for blind in fresh]
                 self._insert("INSERT OR IGNORE INTO subject (label, key) VALUES (?,?)", rows)
-                found |= self._find(fresh)
+                found |= self.known(fresh)
         return {blinds[blind]: sid for blind, sid in found.items()}
 
-    def _find(self, blinds: Iterable[bytes]) -> dict[bytes, int]:
+    def known(self, blinds: Iterable[bytes]) -> dict[bytes, int]:
+        """The sid of each blinded label that the store knows."""
         found: dict[bytes, int] = {}
         pending = list(blinds)
         for start in range(0, len(pending), 500):
@@ -190,6 +191,16 @@ class SubjectKeys:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def destroy(self, blind: bytes) -> None:
+        """Destroy the key of the subject with this blinded label, for good; the subject stays known. HomeError if that fails."""
+        try:
+            self._db.execute("PRAGMA secure_delete=ON")
+            self._db.execute("UPDATE subject SET key=NULL WHERE label=?", (blind,))
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise HomeError(f"cannot destroy a key in {self._path}: run it again ({error})") from error
+        self._keys.clear()
 
     def highest(self) -> int:
         """The highest sid given out so far."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.batch import Batch
+from ledger.erasure import erased_subjects
 from ledger.errors import HomeError, SourceError
 from ledger.home import Home
 from ledger.journal import Checkpoint
@@ -63,7 +64,8 @@ def consume(home: Home, table: Attached, source: Source) -> None:
 def _seal_table(home: Home, table: Attached, source: Source, now: int, progress: Progress) -> int:
     with source.snapshot() as snapshot, home.batch() as batch:
         last = home.journal.latest()
-        sealer = TableSealer(table, batch, home.subjects, now, None if last is None else last.time / 1000, source.knows_authors)
+        before, erased = None if last is None else last.time / 1000, erased_subjects(home)
+        sealer = TableSealer(table, batch, home.subjects, now, before, source.knows_authors, erased)
         if not table.sealed or (table.options.capture == "scan" and table.options.policy == "adopt"):
             _new_rows(home, table, snapshot, sealer, progress)
             batch.flush()
@@ -116,9 +118,9 @@ def _changes(batch: Batch, table: Attached, snapshot: Snapshot, sealer: TableSea
                 sealer.change(change)
         progress(table.name, len(changes))
 
-    def present(key: bytes) -> bytes | None:
-        for rows in snapshot.rows(table.shape, low=key, high=key + b"\0"):
-            return rows.rows[0]
+    def present(key: bytes) -> tuple[bytes, str | None] | None:
+        for rows in snapshot.rows(table.shape, subject=subject, low=key, high=key + b"\0"):
+            return rows.rows[0], rows.subjects[0] if rows.subjects else None
         return None
 
     sealer.finish(present)

@@ -1,255 +1,252 @@
 """Sealing one table: captured changes and new rows become journal entries.
 
 Every captured change becomes one entry, the last change of a row with content. A change that shows the row to have been altered
-or inserted outside capture beforehand is sealed too, and marked: an amendment never launders a tampered row.
+or inserted outside capture is sealed too, and marked: an amendment never launders a tampered row.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 
 from ledger import rowcodec
 from ledger.batch import Batch, State
 from ledger.clinical_time import declared_time
-from ledger.commitment import blinded_subject, commit, copy_key, differing_fields, digest_function, record_secret
 from ledger.keys import SubjectKeys
 from ledger.merge import read_states
+from ledger.record_writer import RecordWriter
 from ledger.shape import Change, Rows
+from ledger.succession import Sight, Succession
 from ledger.tables import Attached
-from ledger.wire import NO_DIGEST, Flag, Kind, RecordEntry, decode_entry, encode_record
+from ledger.wire import Flag, Kind
 
-_NONCE = bytes(12)  # each copy has a key of its own
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Where a record stood when a change met it, and what its row then showed; `first` is the row before this seal's first change."""
+
+    state: State | None
+    flags: Flag = Flag.CAPTURED
+    columns: tuple[str, ...] = ()
+    first: bytes | None = None
 
 
 class TableSealer:
-    """Seals one table within one batch. `now` in milliseconds, `last_checkpoint` in seconds since 1970 UTC (None: there is none)."""
+    """Seals one table within one batch. `now` in milliseconds, `last_checkpoint` in seconds since 1970 UTC (None: there is none).
+
+    `erased` are the subjects whose keys were destroyed on purpose.
+    """
 
     def __init__(
-        self, table: Attached, batch: Batch, subjects: SubjectKeys, now: int, last_checkpoint: float | None, knows_authors: bool
+        self,
+        table: Attached,
+        batch: Batch,
+        subjects: SubjectKeys,
+        now: int,
+        last_checkpoint: float | None,
+        knows_authors: bool,
+        erased: Set[int],
     ) -> None:
-        self._table, self._batch, self._subjects, self._now = table, batch, subjects, now
+        self._table, self._batch, self._options, self._encoding = table, batch, table.options, table.shape.encoding
+        self._writer = RecordWriter(table, batch, subjects, now, erased)
         self._last_checkpoint, self._knows_authors = last_checkpoint, knows_authors
-        self._options, self._encoding = table.options, table.shape.encoding
-        self._algorithm = table.options.algorithm_code
         self._time_column = table.shape.names.index(table.options.time) if table.options.time else None
+        self._succession = Succession(self._encoding, table.shape.names)
+        # What REPLACE may have removed, those announced for the operation at hand, and captured deletions of these.
         self._replaced: dict[bytes, Change] = {}
-
-    def _label(self, subject: str | None, key: bytes) -> str:
-        """Rows of one patient share a key; rows without a patient share their table's, or have their own (--subject @row)."""
-        if self._options.subject == "@row":
-            return f"row:{self._table.name}:{key.hex()}"
-        return f"table:{self._table.name}" if subject is None else f"subject:{subject}"
+        self._removable: set[bytes] = set()
+        self._held: dict[bytes, Change] = {}
+        # Records whose key another record moved to, and such keys.
+        self._displaced: dict[bytes, tuple[State, Change]] = {}
+        self._taken_over: set[bytes] = set()
 
     def new_rows(self, rows: Rows, flags: Flag) -> None:
         """Seal rows that have no record yet, many at once."""
-        keys, subjects = rows.keys, rows.subjects or [None] * len(rows.keys)
-        labels = [self._label(subject, key) for subject, key in zip(subjects, keys, strict=True)]
-        sids = self._subjects.sids(labels)
-        secrets_of = self._subjects.keys(sids.values())
-        ids, bodies, states = os.urandom(16 * len(keys)), [], []
-        table, fields_of, algorithm, index = self._table.id, rowcodec.fields, self._algorithm, self._batch.next
-        for i, (key, row, label) in enumerate(zip(keys, rows.rows, labels, strict=True)):
-            sid, record = sids[label], ids[16 * i : 16 * i + 16]
-            subject_key = secrets_of[sid]
-            secret = record_secret(subject_key, record, 1)
-            fields = fields_of(self._encoding, row)
-            made = commit(algorithm, secret, row, fields)
-            marked = flags | self._back_dated(fields) if self._time_column is not None and not flags & Flag.BASELINE else flags
-            bodies.append(
-                encode_record(
-                    1, self._now, table, marked, record, 1, None, blinded_subject(subject_key, record), bytes(8), algorithm,
-                    made.row_digest, made.field_root, len(fields), made.tags,
-                )
-            )  # fmt: skip
-            states.append((table, key, index + i, sid, 1))
-            if marked & Flag.BACK_DATED:
-                self._violation(index + i, key, (self._options.time or "",), None, None)
-            if self._options.copies:
-                self._keep_copy(index + i, sid, secret, row)
-        self._batch.extend(bodies, states)
+        exempt = self._time_column is None or flags & Flag.BASELINE
+        self._writer.new_rows(rows, flags, (lambda fields: False) if exempt else self._late)
 
     def change(self, change: Change) -> None:
         """Seal one captured change."""
         self._batch.put("to_consume", self._table.id, change.uid)
         self._batch.put("consumed", change.uid[:8])
+        if change.op == "D" and change.old_key in self._removable:
+            # With recursive triggers on, REPLACE fires the delete trigger too: whether the row comes back decides.
+            self._held[change.old_key] = change
+            return
+        self._settle(change.new_key if change.op == "I" else None)
         if change.op == "T":
-            return self._truncated(change)
-        if change.op == "R":
+            self._truncated(change)
+        elif change.op == "R":
             if change.old_key is not None:
                 self._replaced[change.old_key] = change
-            return None
-        before = change.old_row
+                self._removable.add(change.old_key)
+        else:
+            self._captured(change)
+            self._removable.clear()
+
+    def finish(self, source_row: Callable[[bytes], tuple[bytes, str | None] | None]) -> None:
+        """Seal what only the end of the queue shows. `source_row` gives the present row of a key, and its subject."""
+        self._settle(None)
+        replaced, self._replaced = self._replaced, {}
+        for key, change in replaced.items():
+            if change.row is None:
+                self._removed(key, change)
+            elif not self._table.sealed and self._batch.state(self._table.id, key) is None:
+                # INSERT OR IGNORE met a row of the baseline.
+                self._writer.append(Kind.WRITTEN, Flag.BASELINE, key, None, change.row, change.subject, None)
+        for key, (state, change) in self._displaced.items():
+            self._delete(change, key, _Judged(state, Flag.CAPTURED | Flag.DELETION), lasting=True)
+        for key in self._taken_over:
+            there, present = self._batch.state(self._table.id, key), source_row(key)
+            if there is not None and there.live and present is not None and not self._writer.record(there.entry).flags & Flag.CONTENT:
+                self._writer.append(Kind.AMENDED, Flag(0), key, there, *present, None)
+
+    def _settle(self, coming_back: bytes | None) -> None:
+        """Seal the deletions that came right after a REPLACE announced them, except of the row that comes back at once."""
+        held, self._held = self._held, {}
+        for key, change in held.items():
+            if key != coming_back:
+                self._captured(change)
+
+    def _captured(self, change: Change) -> None:
         key = change.new_key if change.op == "I" else change.old_key
         if key is None:
-            return None
+            return
         victim = self._replaced.pop(key, None)
-        state = self._batch.state(self._table.id, key)
-        flags = Flag.CAPTURED
-        columns: tuple[str, ...] = ()
         if change.op == "I" and victim is not None:
-            before = victim.old_row
+            if key in self._removable or victim.changed:
+                change = replace(change, old_row=victim.old_row, closed=victim.closed, changed=victim.changed)
+            else:
+                self._removed(key, victim)
+        state, taken_over = self._batch.state(self._table.id, key), False
+        if change.op != "I" and key in self._displaced:
+            state, taken_over = self._displaced.pop(key)[0], True
+        judged = _Judged(state)
+        if change.old_row is not None:
+            judged = self._judge(change, key, change.old_row, state)
         elif change.op == "I" and state is not None and state.live:
-            flags |= Flag.ALTERED_BEFORE  # its deletion was not captured
-        if before is not None or change.op != "I":
-            state, flags, columns = self._judge_before(change, key, before, state, flags)
+            # Its deletion was not captured.
+            judged = _Judged(state, Flag.CAPTURED | Flag.ALTERED_BEFORE, self._writer.contradicted(state, change.row))
         if change.op == "D":
-            return self._delete(change, key, state, flags, columns)
-        return self._write(change, key, before, state, flags, columns)
+            self._delete(change, key, judged, lasting=taken_over)
+        else:
+            self._write(change, key, judged, taken_over)
 
-    def finish(self, source_rows: Callable[[bytes], bytes | None]) -> None:
-        """Seal the deletions that INSERT OR REPLACE made without a delete trigger."""
-        for key, change in self._replaced.items():
-            state = self._batch.state(self._table.id, key)
-            if state is not None and state.live and source_rows(key) is None:
-                state, flags, columns = self._judge_before(change, key, change.old_row, state, Flag.CAPTURED)
-                self._delete(change, key, state, flags, columns)
-        self._replaced.clear()
+    def _removed(self, key: bytes, victim: Change) -> None:
+        """Seal the deletion of a row that REPLACE removed without a delete trigger."""
+        self._captured(replace(victim, op="D", old_key=key))
 
-    def _judge_before(
-        self, change: Change, key: bytes, before: bytes | None, state: State | None, flags: Flag
-    ) -> tuple[State | None, Flag, tuple[str, ...]]:
-        """Hold the row as it was before the change against its last entry; keep it as a copy where they agree."""
-        if before is None:
-            return state, flags, ()
+    def _judge(self, change: Change, key: bytes, before: bytes, state: State | None) -> _Judged:
+        """Hold the row as it was before the change against its last sight, else its last entry; keep it as a copy where they agree."""
         if state is None or not state.live:
-            state = self._unsealed_row(change, key, before, state)
-            return state, flags | (Flag.INSERTED_BEFORE if self._table.sealed else Flag(0)), ()
-        entry = self._record(state.entry)
-        if not entry.flags & Flag.CONTENT:
-            return state, flags, ()
-        subject_key = self._subjects.keys([state.sid]).get(state.sid)
-        if subject_key is None:
-            return state, flags, ()
-        secret = record_secret(subject_key, entry.record, entry.version)
-        if digest_function(entry.algorithm)(secret + before) == entry.row_digest:
-            self._keep_copy(state.entry, state.sid, secret, before)
-            return state, flags, ()
-        fields = rowcodec.fields(self._encoding, before)
-        names = self._table.shape.names
-        return (
-            state,
-            flags | Flag.ALTERED_BEFORE,
-            tuple(names[i] for i in differing_fields(entry.algorithm, secret, fields, entry.tags)),
-        )
+            # It gets an entry of its own first.
+            known = Flag(0) if self._table.sealed else Flag.BASELINE
+            made = self._writer.append(Kind.WRITTEN, known, key, state, before, change.old_subject, None)
+            if (secret := self._writer.secret_of(made)) is not None:
+                self._writer.agrees(made, secret, before)
+            return _Judged(made, Flag.CAPTURED | (Flag(0) if known else Flag.INSERTED_BEFORE), (), before)
+        sight = self._succession.take(key)
+        if sight is not None:
+            outside = self._succession.outside(sight, before)
+            return _Judged(state, Flag.CAPTURED | (Flag.ALTERED_BEFORE if outside else Flag(0)), outside, sight.first)
+        secret, flags = self._writer.secret_of(state), Flag.CAPTURED
+        if secret is None:
+            return _Judged(state, flags | (Flag(0) if state.sid in self._writer.erased else Flag.UNCOMPARED), (), before)
+        if not self._writer.record(state.entry).flags & Flag.CONTENT:
+            # What a change of this seal made of the row is not known; a change sealed earlier had left no row behind.
+            return _Judged(state, flags | (Flag(0) if state.entry >= self._writer.begun else Flag.ALTERED_BEFORE), (), before)
+        if self._writer.agrees(state, secret, before):
+            return _Judged(state, flags, (), before)
+        return _Judged(state, flags | Flag.ALTERED_BEFORE, self._writer.contradicted(state, before), before)
 
-    def _unsealed_row(self, change: Change, key: bytes, before: bytes, state: State | None) -> State:
-        """A row that had no live record when it was changed gets an entry of its own first."""
-        return self._append(
-            Kind.WRITTEN,
-            Flag.CONTENT | (Flag(0) if self._table.sealed else Flag.BASELINE),
-            key,
-            state,
-            before,
-            change.old_subject,
-            None,
-        )
-
-    def _delete(self, change: Change, key: bytes, state: State | None, flags: Flag, columns: tuple[str, ...]) -> None:
+    def _delete(self, change: Change, key: bytes, judged: _Judged, *, lasting: bool = False) -> None:
+        """Seal a deletion; `lasting`: another record is under the key by now."""
+        flags = judged.flags | self._unauthorised(change)
         if not self._options.deletable:
             flags |= Flag.DELETION
         elif change.closed:
             flags |= Flag.FINAL
-        flags |= self._unauthorised(change)
-        made = self._append(Kind.DELETED, flags, key, state, None, None, change.author)
-        self._violation_if(flags, made, key, columns, state, change.author)
+        made = self._writer.append(Kind.DELETED, flags, None if lasting else key, judged.state, None, None, change.author)
+        self._writer.violation_if(flags, made, key, judged.columns, judged.state, change.author)
 
-    def _write(self, change: Change, key: bytes, before: bytes | None, state: State | None, flags: Flag, columns: tuple[str, ...]) -> None:
-        amends = state is not None and state.live
-        touched = set(change.changed)
-        if change.op == "I" and before is not None and change.row is not None:
-            pairs = zip(
-                rowcodec.fields(self._encoding, before),
-                rowcodec.fields(self._encoding, change.row),
-                self._table.shape.names,
-                strict=True,
-            )
-            touched = {name for old, new, name in pairs if old != new}
-        broken = [name for name in self._options.immutable if name in touched] if amends else []
-        if broken or (amends and change.closed):
-            flags |= Flag.FINAL
-            columns = columns or tuple(broken) or tuple(name for name in self._table.shape.names if name in touched)
-        flags |= self._unauthorised(change)
-        new_key = change.new_key if change.new_key is not None else key
-        if new_key != key:
+    def _write(self, change: Change, key: bytes, judged: _Judged, taken_over: bool) -> None:
+        state, flags, columns = judged.state, judged.flags | self._unauthorised(change), judged.columns
+        amended = state if state is not None and state.live else None
+        new_key = key if change.new_key is None else change.new_key
+        moved = new_key != key
+        if moved:
             flags |= Flag.MOVED
-        if change.row is not None:
-            flags |= Flag.CONTENT
-            if not amends and self._time_column is not None:
-                flags |= self._back_dated(rowcodec.fields(self._encoding, change.row))
-                columns = columns or ((self._options.time or "",) if flags & Flag.BACK_DATED else ())
-        made = self._append(Kind.AMENDED if amends else Kind.WRITTEN, flags, new_key, state, change.row, change.subject, change.author)
-        if new_key != key:
+        crowded = moved and self._make_room(change, new_key)
+        if amended is not None and change.old_row is not None and not crowded:
+            sight = Sight(judged.first or change.old_row, change.old_row, change.changed)
+            if change.row is None:
+                self._succession.keep(new_key, sight)
+            elif outside := self._succession.outside(sight, change.row):
+                # Changed outside capture after this change and before its seal.
+                flags, columns = flags | Flag.ALTERED_BEFORE, columns or outside
+        fixed = tuple(name for name in self._options.immutable if name in change.changed)
+        if amended is not None and (fixed or (change.closed and change.changed)):
+            flags, columns = flags | Flag.FINAL, columns or fixed or change.changed
+        if change.row is not None and self._is_back_dated(change.row, amended, judged.first):
+            flags, columns = flags | Flag.BACK_DATED, columns or (self._options.time or "",)
+        if flags & Flag.UNAUTHORISED:
+            columns = columns or change.changed
+        kind = Kind.WRITTEN if amended is None else Kind.AMENDED
+        made = self._writer.append(kind, flags, new_key, state, change.row, change.subject, change.author)
+        if moved and not taken_over:
             self._batch.set_state(self._table.id, key, None)
-        self._violation_if(flags, made, new_key, columns, state, change.author)
+        self._writer.violation_if(flags, made, new_key, columns, state, change.author)
 
-    def _append(
-        self, kind: Kind, flags: Flag, key: bytes, state: State | None, row: bytes | None, subject: str | None, author: str | None
-    ) -> State:
-        previous = None if state is None else self._record(state.entry)
-        record, version = (os.urandom(16), 1) if previous is None else (previous.record, previous.version + 1)
-        sid = self._sid(subject, key) if row is not None or state is None else state.sid
-        subject_key = self._subjects.keys([sid]).get(sid)
-        digest, root, tags, columns, blind = NO_DIGEST, NO_DIGEST, b"", 0, bytes(16)
-        if subject_key is None:
-            flags &= ~Flag.CONTENT  # the subject was erased: nothing can be committed to under its key
-        else:
-            blind = blinded_subject(subject_key, record)
-        if row is not None and subject_key is not None:
-            fields, secret = rowcodec.fields(self._encoding, row), record_secret(subject_key, record, version)
-            made = commit(self._algorithm, secret, row, fields)
-            digest, root, tags, columns = made.row_digest, made.field_root, made.tags, len(fields)
-        body = encode_record(
-            kind, self._now, self._table.id, flags, record, version, None if state is None else state.entry, blind,
-            self._batch.author(author), self._algorithm, digest, root, columns, tags,
-        )  # fmt: skip
-        index = self._batch.add(body)
-        if row is not None and subject_key is not None and self._options.copies:
-            self._keep_copy(index, sid, record_secret(subject_key, record, version), row)
-        made_state = State(index, sid, kind is not Kind.DELETED)
-        self._batch.set_state(self._table.id, key, made_state)
-        self._batch.flush_if_full()
-        return made_state
+    def _make_room(self, change: Change, key: bytes) -> bool:
+        """A record moves to this key: what is there was replaced, or moves on in the same statement (then True), or is gone unseen."""
+        victim = self._replaced.pop(key, None)
+        if victim is not None:
+            self._removed(key, victim)
+        there = self._batch.state(self._table.id, key)
+        if there is None or not there.live:
+            return False
+        self._displaced[key] = (there, change)
+        self._taken_over.add(key)
+        return True
 
     def _truncated(self, change: Change) -> None:
         """TRUNCATE: every live record of the table is deleted."""
+        self._succession.clear()
         self._batch.flush()
         low: bytes | None = None
         while (states := next(read_states(self._batch.db, self._table.id, low, None), None)) is not None:
             for key, entry, sid, live in zip(states.keys, states.entries, states.sids, states.live, strict=True):
                 if live:
-                    self._delete(change, key, State(entry, sid, True), Flag.CAPTURED, ())
+                    self._delete(change, key, _Judged(State(entry, sid, True)))
             low = states.keys[-1] + b"\0"
-
-    def _record(self, index: int) -> RecordEntry:
-        entry = decode_entry(self._batch.body(index))
-        assert isinstance(entry, RecordEntry)  # noqa: S101 - `state` holds record entries only
-        return entry
-
-    def _sid(self, subject: str | None, key: bytes) -> int:
-        label = self._label(subject, key)
-        return self._subjects.sids([label])[label]
 
     def _unauthorised(self, change: Change) -> Flag:
         known = self._knows_authors and bool(self._options.writers)
         return Flag.UNAUTHORISED if known and change.author not in self._options.writers else Flag(0)
 
-    def _back_dated(self, fields: Sequence[bytes]) -> Flag:
-        if self._time_column is None or self._last_checkpoint is None:
-            return Flag(0)
-        declared = declared_time(rowcodec.display(self._encoding, fields[self._time_column]))
-        late = declared is not None and declared < self._last_checkpoint - self._options.grace
-        return Flag.BACK_DATED if late else Flag(0)
+    def _is_back_dated(self, row: bytes, amended: State | None, first: bytes | None) -> bool:
+        """Whether the row declares too early a time: a new record's, or one that an amendment moved back by more than the grace."""
+        if self._time_column is None or not self._late(rowcodec.fields(self._encoding, row)):
+            return False
+        if amended is None or first is None or self._never_sealed(amended):
+            return True
+        was, now = (self._declared(rowcodec.fields(self._encoding, version)) for version in (first, row))
+        return was is None or now is None or now < was - self._options.grace
 
-    def _keep_copy(self, index: int, sid: int, secret: bytes, row: bytes) -> None:
-        self._batch.put("copies", index, sid, AESGCM(copy_key(secret)).encrypt(_NONCE, row, None))
+    def _never_sealed(self, state: State) -> bool:
+        """Whether the record began in this seal, and none of its versions has content yet."""
+        index: int | None = state.entry
+        while index is not None and index >= self._writer.begun:
+            entry = self._writer.record(index)
+            if entry.flags & Flag.CONTENT or entry.kind is Kind.WRITTEN:
+                return not entry.flags & Flag.CONTENT
+            index = entry.previous
+        return False
 
-    def _violation_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], before: State | None, author: str | None) -> None:
-        if flags & 0xFF00:
-            self._violation(made.entry, key, columns, None if before is None else before.entry, author)
+    def _late(self, fields: Sequence[bytes]) -> bool:
+        """Whether the declared time is further than the grace before the checkpoint that precedes this seal."""
+        declared = self._declared(fields)
+        return declared is not None and self._last_checkpoint is not None and declared < self._last_checkpoint - self._options.grace
 
-    def _violation(self, entry: int, key: bytes, columns: Sequence[str], before: int | None, author: str | None) -> None:
-        self._batch.put("violations", entry, self._table.id, key, json.dumps(list(columns)), before, author)
+    def _declared(self, fields: Sequence[bytes]) -> float | None:
+        return None if self._time_column is None else declared_time(rowcodec.display(self._encoding, fields[self._time_column]))

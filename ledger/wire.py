@@ -34,6 +34,7 @@ class Kind(IntEnum):
     DELETED = 3
     CONFIGURATION = 16
     AUDIT = 17
+    ERASURE = 18
     RESTORE = 24
 
 
@@ -44,15 +45,16 @@ class Flag(IntFlag):
     CONTENT = 2  # row digest, field root and tags are given
     MOVED = 4  # the change gave the record another primary key
     CAPTURED = 8  # taken from the capture queue
-    ALTERED_BEFORE = 0x100  # the row had been changed outside capture before this change
+    ALTERED_BEFORE = 0x100  # the row had been changed outside capture, before this change or between it and its seal
     INSERTED_BEFORE = 0x200  # the row had appeared outside capture before this change
     UNAUTHORISED = 0x400
     FINAL = 0x800  # an immutable column or a closed row was changed
     BACK_DATED = 0x1000
-    DELETION = 0x2000  # deletion is not allowed
+    DELETION = 0x2000  # deletion is not allowed, or was not captured
+    UNCOMPARED = 0x4000  # what the row had been could not be held against its entry: the subject's key was gone
 
 
-VIOLATIONS = Flag.ALTERED_BEFORE | Flag.INSERTED_BEFORE | Flag.UNAUTHORISED | Flag.FINAL | Flag.BACK_DATED | Flag.DELETION
+VIOLATIONS = Flag(sum(flag for flag in Flag if flag >= Flag.ALTERED_BEFORE))
 
 
 class Algorithm(IntEnum):

@@ -1,0 +1,56 @@
+"""What consecutive sights of one row, between two seals, say of each other. Pure.
+
+Capture keeps the row as it was before each change, and which columns a change touched, but not what it made of them. The next sight
+of the row, by its next change or by the seal, may therefore differ in no other column: what else differs was changed outside capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ledger import rowcodec
+
+# SQLite's functions hold the reals -0.0 and 0.0 equal, so no trigger can tell that one became the other.
+_ZEROS = frozenset({b"f\x02-0", b"f\x010"})
+
+
+def differing(encoding: str, names: Sequence[str], one: bytes, other: bytes) -> tuple[str, ...]:
+    """The names of the columns in which two rows differ, in column order."""
+    pairs = zip(names, rowcodec.fields(encoding, one), rowcodec.fields(encoding, other), strict=True)
+    return tuple(name for name, a, b in pairs if a != b and not {a, b} <= _ZEROS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A row before a change that touched the columns `changed`; `first` is the row before the first change since the last seal."""
+
+    first: bytes
+    before: bytes
+    changed: Collection[str]
+
+
+class Succession:
+    """The last sights of rows whose changes are being sealed, oldest forgotten first where there are more than `bound`."""
+
+    def __init__(self, encoding: str, names: Sequence[str], bound: int = 20_000) -> None:
+        self._encoding, self._names, self._bound = encoding, names, bound
+        self._sights: dict[bytes, Sight] = {}
+
+    def take(self, key: bytes) -> Sight | None:
+        """The last sight of the row under this key, which is forgotten."""
+        return self._sights.pop(key, None)
+
+    def keep(self, key: bytes, sight: Sight) -> None:
+        """Remember a sight of the row that is under this key now."""
+        if len(self._sights) >= self._bound:
+            del self._sights[next(iter(self._sights))]
+        self._sights[key] = sight
+
+    def clear(self) -> None:
+        """Forget all: the table was emptied."""
+        self._sights.clear()
+
+    def outside(self, sight: Sight, row: bytes) -> tuple[str, ...]:
+        """The columns that were changed outside capture between a sight and the next one, `row`."""
+        return tuple(name for name in differing(self._encoding, self._names, sight.before, row) if name not in sight.changed)
