@@ -6,10 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from typer import TyperException
+
 from api.console import err
 from api.errors import FAILED, exit_code
-from api.language import _, choose
+from api.language import _, choose, reported
 from careseal import CaresealError
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,10 +24,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         err.print(f"careseal: {error}", markup=False)
         sys.exit(FAILED)
-    from api.commands import build  # help texts are made in the chosen language
+    # Help texts are made in the chosen language.
+    from api.commands import build
+    from api.headings import translated_command, usage_error
 
     try:
-        build()(rest, prog_name="careseal")
+        code = translated_command(build())(rest, prog_name="careseal", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except TyperException as error:
+        if message := usage_error(error):
+            err.print(f"careseal: {message}", markup=False)
+        sys.exit(error.exit_code)
     except CaresealError as error:
         err.print(f"careseal: {translated(error)}", markup=False)
         sys.exit(exit_code(error))
@@ -31,16 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(FAILED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        err.print(f"careseal: {where}{error.strerror or error}", markup=False)
+        err.print(f"careseal: {where}{reported(error.strerror or str(error))}", markup=False)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         err.print(_("careseal: interrupted; nothing was lost, run it again"), markup=False)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def translated(error: CaresealError) -> str:
-    """The error's text, in one line."""
-    return " ".join(str(error).split())
+    """The error's text in the chosen language, in one line."""
+    return " ".join(reported(str(error)).split())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from anchoring.verify import check_network, verify
 from api import console, node_commands, recovery, worker
 from api.console import Timer, print_json, progress, say
 from api.duration import seconds
-from api.language import _
+from api.language import _, reported
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
 from careseal import __version__
 from ledger.attach import attach, detach
@@ -175,7 +175,7 @@ def attach_command(
     for t in tables:
         say("{table}: {columns} columns, key {key}", table=t.name, columns=len(t.shape.columns), key=", ".join(t.shape.key))
     for remark in remarks:
-        say("note: {remark}", remark=remark)
+        say("note: {remark}", remark=reported(remark))
     return None
 
 

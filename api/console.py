@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from api.language import _
+from api.language import _, reported
 from ledger.audit import AuditResult
 from ledger.findings import Finding, FindingKind, IntactAt
 
@@ -51,7 +51,7 @@ def progress(shown: bool) -> Iterator[Rows]:
 
         def advance(table: str, rows: int) -> None:
             if table not in tasks:
-                tasks[table] = bar.add_task(table, total=None)
+                tasks[table] = bar.add_task(_("journal") if table == "journal" else table, total=None)
             bar.advance(tasks[table], rows)  # type: ignore[arg-type]
 
         yield advance
@@ -130,7 +130,7 @@ def print_finding(finding: Finding) -> None:
     if finding.intact_at is not None:
         parts.append(_("intact until {time} (block {block})").format(time=iso(finding.intact_at.time), block=finding.intact_at.block))
     if finding.detail:
-        parts.append(finding.detail)
+        parts.append(reported(finding.detail))
     out.print("  ".join(parts), markup=False, style="bold red" if finding.kind is not FindingKind.UNANCHORED else "yellow")
     for name in finding.columns:
         if finding.before is not None or finding.after is not None:

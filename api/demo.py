@@ -21,7 +21,7 @@ from anchoring.restore import catch_up_in_place, finish_restore
 from anchoring.verify import Verified, verify
 from api import console
 from api.console import Timer, err, out, say
-from api.language import _
+from api.language import _, reported
 from contracts.calls import ContractRefused
 from ledger.attach import attach
 from ledger.audit import Scope
@@ -100,7 +100,8 @@ class Demo:
         found = sorted(finding.kind for finding in verified.audit.findings)
         if found != sorted(kinds):
             self.failed += 1
-            err.print(f"    the demo expected {sorted(kinds)} and got {found}", markup=False, style="bold red")
+            text = _("    the demo expected {expected} and found {found}").format(expected=sorted(kinds), found=found)
+            err.print(text, markup=False, style="bold red")
 
     def step(self, number: int, text: str) -> None:
         out.print(f"\n({number}) {_(text)}", markup=False, style="bold")
@@ -146,7 +147,7 @@ def _three_hospitals(demo: Demo) -> None:
             attach(home, url, PATIENTS, (), Options(**common), now)  # type: ignore[arg-type]
             attach(home, url, ("document",), (), Options(final="archived_at is not null", **common), now)  # type: ignore[arg-type]
             attach(home, url, ("quality_event",), (), Options(time="raised_at", copies=True), now)
-        out.print(f"  {name}: {sum(counts.values())} rows in {len(counts)} tables", markup=False)
+        say("  {name}: {rows} rows in {tables} tables", name=name, rows=sum(counts.values()), tables=len(counts))
         demo.seal(number)
         demo.expect(demo.audit(number))
     demo.seal(1)
@@ -213,7 +214,7 @@ def _rewritten_journal(demo: Demo) -> None:
         try:
             _publish_forged(home, link, *forged)
         except ContractRefused as refused:
-            out.print(f"    {_('the contract reverts')}: {refused.reason}", markup=False, style="bold green")
+            out.print(f"    {_('the contract reverts')}: {reported(refused.reason)}", markup=False, style="bold green")
         else:
             demo.failed += 1
     demo.expect(demo.audit(2))
@@ -298,7 +299,7 @@ def _evidence(demo: Demo) -> None:
         verify_evidence(bytes(edited), network)
         demo.failed += 1
     except EvidenceInvalid as invalid:
-        say("    one byte edited: INVALID, broken link: {link}", link=invalid.link)
+        say("    one byte edited: INVALID, broken link: {link}", link=reported(invalid.link))
     for number in (1, 2, 3):
         (away / demo.database(number).name).rename(demo.database(number))
     away.rmdir()

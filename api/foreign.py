@@ -19,6 +19,7 @@ HELP_OPTION = "Show this message and exit."
 
 USAGE_ERRORS = (
     "Missing option {hint}.",
+    "Missing option {hint} (env var: {variable}).",
     "Missing argument {hint}.",
     "Missing parameter {hint}.",
     "Missing command.",
@@ -32,6 +33,7 @@ USAGE_ERRORS = (
     "Argument {argument} takes {number} values.",
     "Got unexpected extra argument(s) ({arguments})",
     "Invalid value for {hint}: {message}",
+    "Invalid value for {hint} (env var: {variable}): {message}",
     "Invalid value: {message}",
     "Input should be a valid integer, unable to parse string as an integer",
     "Input should be greater than or equal to {limit}",

@@ -81,7 +81,7 @@ def check(home: HomeOption = None, chain: ChainOption = None) -> None:
 
         def told(now: int, total: int) -> None:
             nonlocal done
-            rows("chain", now - done)
+            rows(_("chain"), now - done)
             done = now
 
         opened.check(told)

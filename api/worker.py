@@ -17,7 +17,7 @@ from anchoring.verify import verify
 from api import console
 from api.console import say
 from api.duration import seconds
-from api.language import _
+from api.language import _, reported
 from api.passphrase import passphrase
 from careseal import CaresealError
 from ledger.home import Home
@@ -42,7 +42,7 @@ def run(
         signal.signal(number, lambda *_: stop.set())
     period, whole, lag = seconds(every), seconds(full_audit_every), seconds(max_lag)
     if period < 1 or whole < period:
-        raise typer.BadParameter("--every must be at least 1s and at most --full-audit-every")
+        raise typer.BadParameter(_("--every must be at least 1s and at most --full-audit-every"))
     done, failed, found = 0, 0, False
     while not stop.is_set():
         start = time.monotonic()
@@ -51,7 +51,7 @@ def run(
             failed = 0
         except CaresealError as error:
             failed += 1
-            console.err.print(f"careseal: {error}", markup=False)
+            console.err.print(f"careseal: {reported(str(error))}", markup=False)
         done += 1
         if cycles and done >= cycles:
             break
