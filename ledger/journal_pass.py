@@ -5,15 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from ledger.errors import LedgerError, WireError
 from ledger.findings import FindingKind, Spot
 from ledger.journal import StoredTiles
-from ledger.tree import TILE_BYTES, Tree, append
+from ledger.tree import TILE_BYTES, Tree, append, leaf_hashes
 from ledger.wire import VIOLATIONS, EventEntry, Kind, decode_entry
 
-_CHUNK = 4096
+_CHUNK = 1024
 _NONE = bytes(6)
 
 
@@ -59,7 +58,7 @@ def journal_pass(db: sqlite3.Connection, size: int, expected: Mapping[int, bytes
             report.spots.append(Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the journal breaks off at entry {done} of {size}"))
             break
         bodies = [row[0] for row in rows]
-        append(tiles, done, [sha256(b"\0" + body).digest() for body in bodies])
+        append(tiles, done, leaf_hashes(bodies))
         report.heads[done : done + len(bodies)] = b"\1" * len(bodies)
         # New records are nearly all of a journal and need no look at other entries.
         special = [i for i, body in enumerate(bodies) if body[1] != 1 or body[10] or body[32:38] != _NONE]

@@ -7,20 +7,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger.shape import Rows
+from ledger.wire import KIND_AT, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """A run of records in key order: sort key, last entry's index, subject, whether a row should exist, the entry's bytes."""
+    """A run of records in key order: sort key, last entry's index, subject, the entry's bytes."""
 
     keys: tuple[bytes, ...]
     entries: tuple[int, ...]
     sids: tuple[int, ...]
-    live: tuple[int, ...]
     bodies: tuple[bytes, ...]
 
+    @property
+    def live(self) -> tuple[bool, ...]:
+        """Whether a row should exist for each record."""
+        return tuple(body[KIND_AT] != Kind.DELETED for body in self.bodies)
+
     def cut(self, start: int, end: int) -> States:
-        return States(self.keys[start:end], self.entries[start:end], self.sids[start:end], self.live[start:end], self.bodies[start:end])
+        return States(self.keys[start:end], self.entries[start:end], self.sids[start:end], self.bodies[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,11 @@ class OnlyState:
     states: States
 
 
-def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 1024) -> Iterator[States]:
+def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 128) -> Iterator[States]:
     """The states of a table's records with low <= key < high, in key order."""
     where = "s.tbl=?" + (" AND s.key>=?" if low is not None else "") + (" AND s.key<?" if high is not None else "")
     values = [table, *(bound for bound in (low, high) if bound is not None)]
-    query = f"SELECT s.key, s.entry, s.sid, s.live, e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE {where} ORDER BY s.key"  # noqa: S608
+    query = f"SELECT s.key, s.entry, s.sid, e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE {where} ORDER BY s.key"  # noqa: S608
     cursor = db.execute(query, values)
     while rows := cursor.fetchmany(chunk):
         yield States(*zip(*rows, strict=True))

@@ -50,6 +50,7 @@ class TablePass:
             claimed,
             erased,
         )
+        self._keys: dict[int, bytes] = {}
         triggers = table.options.capture == "triggers"
         self._touched = set(snapshot.touched(table.shape)) if triggers else set()
         self._truncated = triggers and snapshot.truncated(table.shape)
@@ -106,14 +107,17 @@ class TablePass:
     def _matched(self, part: Matched, report: TableReport) -> None:
         states = part.states
         self._claim(states)
-        keys = self._subjects.keys(states.sids)
+        keys = self._keys
+        if not all(map(keys.__contains__, states.sids)):
+            keys = self._keys = self._subjects.keys(states.sids)
         if self._table.options.algorithm_code is Algorithm.SHA256 and all(map(keys.__contains__, states.sids)):
             sha, prf = sha256, blake2s
-            wrong = [
-                i
-                for i, (row, body, sid) in enumerate(zip(part.rows, states.bodies, states.sids, strict=True))
-                if sha(prf(body[SECRET_INPUT], key=keys[sid]).digest() + row).digest() != body[ROW_DIGEST]
+            made = [
+                sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
+                for row, body, key in zip(part.rows, states.bodies, map(keys.__getitem__, states.sids), strict=True)
             ]
+            wanted = [body[ROW_DIGEST] for body in states.bodies]
+            wrong = [] if made == wanted else [i for i, digest in enumerate(made) if digest != wanted[i]]
         else:
             wrong = list(range(len(part.rows)))
         for i in wrong:

@@ -15,6 +15,8 @@ from ledger.merkle import EMPTY_ROOT, HASH_BYTES, node_hash
 
 WIDTH = 256
 TILE_BYTES = WIDTH * HASH_BYTES
+# Copies of a hash object that has taken the prefix cost less than new ones: these are merkle.leaf_hash and merkle.node_hash.
+_LEAF, _NODE = sha256(b"\0").copy, sha256(b"\1").copy
 
 
 class Tiles(Protocol):
@@ -25,12 +27,26 @@ class Tiles(Protocol):
     def write(self, level: int, index: int, hashes: bytes) -> None: ...
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """`merkle.leaf_hash` of many entries."""
+    hashes = []
+    for entry in entries:
+        digest = _LEAF()
+        digest.update(entry)
+        hashes.append(digest.digest())
+    return hashes
+
+
 def rows_of(tile: bytes) -> list[bytes]:
     """The complete subtrees inside a tile: item k joins the roots of its runs of 2**k hashes."""
     rows = [tile]
     while len(tile) >= 2 * HASH_BYTES:
-        # One expression, for this is half of an audit's work on the journal; merkle.node_hash says what it computes.
-        tile = b"".join([sha256(b"\1" + tile[i : i + 64]).digest() for i in range(0, len(tile) - HASH_BYTES, 64)])
+        row = []
+        for start in range(0, len(tile) - HASH_BYTES, 2 * HASH_BYTES):
+            digest = _NODE()
+            digest.update(tile[start : start + 2 * HASH_BYTES])
+            row.append(digest.digest())
+        tile = b"".join(row)
         rows.append(tile)
     return rows
 
