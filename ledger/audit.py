@@ -18,7 +18,7 @@ from ledger.reporting import Reporter
 from ledger.seal import quiet
 from ledger.table_pass import TableReport
 from ledger.tables import Attached, attached_tables
-from ledger.wire import EventEntry, Kind, decode_entry
+from ledger.wire import Kind
 
 Progress = Callable[[str, int], None]
 RANGE_ROWS = 40_000
@@ -89,17 +89,14 @@ def audit(
     read and KeyUnavailable where a secret store cannot be opened: then nothing is said about the rows.
     """
     size = home.journal.size
-    everything = len(scope.tables) == len(attached_tables(home)) and not scope.parts
     with home.store.reading(), ExitStack() as stack:
         spots = _rolled_back(size, anchors)
         workers = stack.enter_context(Workers(home, scope.tables, processes))
         ranges = _ranges(home, scope)
-        journal, reports, claimed = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
-        reports = _joined(reports)
+        journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
+        reports = _joined(scope, ranged)
         spots += journal.spots + _configuration(home, journal) if scope.journal else []
-        spots += workers.schema_spots()
-        if scope.journal and everything:
-            spots += _unclaimed(home, journal, claimed, scope.tables)
+        spots += workers.schema_spots({report.table: report.unread for report in reports})
         reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
         found = reporter.findings([*spots, *(spot for report in reports for spot in report.spots)], journal.violations, workers)
     if anchors.lag is not None:
@@ -108,7 +105,7 @@ def audit(
     counts = {name: sum(1 for finding in found if finding.table == name) for name in names.values()}
     tables = [
         TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
-        for r in sorted(reports, key=lambda r: r.table)
+        for r in reports
     ]
     result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found)
     if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
@@ -145,12 +142,13 @@ def _ranges(home: Home, scope: Scope) -> list[Range]:
     return ranges
 
 
-def _joined(reports: Sequence[TableReport]) -> list[TableReport]:
-    joined: dict[int, TableReport] = {}
+def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
+    joined = {table.id: TableReport(table.id) for table in scope.tables}
     for report in reports:
-        whole = joined.setdefault(report.table, TableReport(report.table))
+        whole = joined[report.table]
         whole.rows, whole.pending = whole.rows + report.rows, whole.pending + report.pending
         whole.spots += report.spots
+        whole.unread = whole.unread or report.unread
     return list(joined.values())
 
 
@@ -167,46 +165,20 @@ def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
                 wanted[number]["baselines"] += 1  # type: ignore[index]
             else:
                 wanted.pop(number)  # type: ignore[arg-type]
-        attached = {table.id: table.document() | {"baselines": int(table.sealed)} for table in attached_tables(home)}
+        here = attached_tables(home)
+        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in here}
     except (LedgerError, KeyError, TypeError, ValueError) as error:
         return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")]
-    return [
+    spots = [
         Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's record of table {number} is not the one that was journalled")
-        for number in wanted.keys() | attached.keys()
+        for number in sorted(wanted.keys() | attached.keys())
         if canonical.encode(wanted.get(number)) != canonical.encode(attached.get(number))
     ]
-
-
-def _unclaimed(home: Home, journal: JournalReport, claimed: bytearray, tables: Sequence[Attached]) -> list[Spot]:
-    """Every last entry of a record must be the one that the audit judged a key by, and no other."""
-    if claimed == journal.heads:
-        return []
-    spots, scope = [], {table.id for table in tables}
-    for index, (head, claim) in enumerate(zip(journal.heads, claimed, strict=True)):
-        if head == claim:
-            continue
-        entry = decode_entry(home.journal.entry(index))
-        if isinstance(entry, EventEntry) or entry.table not in scope:
-            continue
-        if claim:
-            spots.append(
-                Spot(
-                    FindingKind.JOURNAL_ALTERED,
-                    entry.table,
-                    entry=index,
-                    detail=f"the home's index names entry {index}, which is not a record's last",
-                )
-            )
-        elif entry.kind is not Kind.DELETED or entry.version > 1:
-            spots.append(
-                Spot(
-                    FindingKind.FORKED,
-                    entry.table,
-                    entry=index,
-                    detail=f"entry {index} is the last of a record that the home's index does not name",
-                )
-            )
-    return spots
+    return spots + [
+        Spot(FindingKind.JOURNAL_ALTERED, number, entry=index, detail=f"entry {index} tells of a deletion that the table does not allow")
+        for number, index in journal.deletions.items()
+        if number in attached and not attached[number]["attach"]["options"]["deletable"]
+    ]
 
 
 def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from careseal import CaresealError
+from ledger.erasure import erased_subjects
 from ledger.errors import SourceError
 from ledger.findings import Spot
 from ledger.home import LEDGER, SUBJECTS, Home
@@ -38,8 +39,8 @@ class Range:
 class Passes:
     """One process's view: a snapshot of each database, and a pass for each table."""
 
-    def __init__(self, store: Store, subjects: SubjectKeys, tables: Sequence[Attached], size: int) -> None:
-        self.store, self.claimed = store, bytearray(size)
+    def __init__(self, store: Store, subjects: SubjectKeys, tables: Sequence[Attached], erased: Set[int]) -> None:
+        self.store, self._erased = store, erased
         self._subjects, self._tables = subjects, {table.id: table for table in tables}
         self._stack = ExitStack()
         self._sources: dict[str, Source] = {}
@@ -61,7 +62,7 @@ class Passes:
     def table_pass(self, number: int) -> TablePass:
         if number not in self._passes:
             table = self._tables[number]
-            self._passes[number] = TablePass(self.store.db, self._subjects, table, self._snapshots[table.source], self.claimed, set())
+            self._passes[number] = TablePass(self.store.db, self._subjects, table, self._snapshots[table.source], self._erased)
         return self._passes[number]
 
     def close(self) -> None:
@@ -85,8 +86,8 @@ class Workers:
 
     def __init__(self, home: Home, tables: Sequence[Attached], processes: int) -> None:
         self._home, self._tables = home, tables
-        self._size = home.journal.size
-        self.local = Passes(home.store, home.subjects, tables, self._size)
+        self._erased = frozenset(erased_subjects(home))
+        self.local = Passes(home.store, home.subjects, tables, self._erased)
         self._count = processes
         self.others: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
 
@@ -116,14 +117,17 @@ class Workers:
                 process.start()
                 theirs.close()
                 self.others.append((process, mine))
-                mine.send((self._home.path, self._home.keyring, list(self._tables), self._size, tokens))
+                mine.send((self._home.path, self._home.keyring, list(self._tables), self._erased, tokens))
             for _, pipe in self.others:
                 _answer(pipe)
         return True
 
-    def schema_spots(self) -> list[Spot]:
-        """Findings about tables as a whole."""
-        return [spot for table in self._tables for spot in self.local.table_pass(table.id).schema()]
+    def schema_spots(self, unread: Mapping[int, str]) -> list[Spot]:
+        """Findings about tables as a whole; `unread` has those whose rows could not be compared, and why."""
+        return [spot for table in self._tables for spot in self.local.table_pass(table.id).schema(unread.get(table.id, ""))]
+
+    def name_of(self, table: int) -> str:
+        return next(attached.name for attached in self._tables if attached.id == table)
 
     def knows_authors(self, table: int) -> bool:
         return self.local.source_of(table).knows_authors
@@ -147,50 +151,38 @@ class Workers:
 
 def run_ranges(
     workers: Workers, size: int, roots: Mapping[int, bytes] | None, ranges: Sequence[Range], progress: Progress
-) -> tuple[JournalReport, list[TableReport], bytearray]:
-    """Run the journal's pass (unless `roots` is None) and all ranges; returns the reports and the claims of all processes."""
-    tasks: list[Range | dict[int, bytes]] = list(reversed(ranges))
+) -> tuple[JournalReport, list[TableReport]]:
+    """Run the journal's pass (unless `roots` is None) and all ranges; returns the reports, in the order of the ranges."""
+    tasks: list[tuple[int, Range | dict[int, bytes]]] = list(reversed(list(enumerate(ranges))))
     if roots is not None:
-        tasks.append(dict(roots))
-    results: list[JournalReport | TableReport] = []
-    busy: dict[Connection, bool] = {}
-    for _, pipe in workers.others:
-        if tasks:
-            pipe.send(tasks.pop())
-            busy[pipe] = True
+        tasks.append((len(ranges), dict(roots)))
+    results: dict[int, JournalReport | TableReport] = {}
+    busy: dict[Connection, int] = {}
+
+    def hand_out(pipe: Connection) -> None:
+        busy[pipe], task = tasks.pop()
+        pipe.send((size, task))
 
     def collect(timeout: float | None) -> None:
         for pipe in wait(list(busy), timeout):
             assert isinstance(pipe, Connection)  # noqa: S101 - only pipes are waited for
-            result = _answer(pipe)
-            results.append(result)
-            del busy[pipe]
+            result = results[busy.pop(pipe)] = _answer(pipe)
             if isinstance(result, TableReport):
-                progress(next(t.name for t in workers._tables if t.id == result.table), result.rows)
+                progress(workers.name_of(result.table), result.rows)
             if tasks:
-                pipe.send(tasks.pop())
-                busy[pipe] = True
+                hand_out(pipe)
 
+    for _, pipe in workers.others[: len(tasks)]:
+        hand_out(pipe)
     while tasks:
-        results.append(_run(workers.local, size, tasks.pop(), progress))
+        place, task = tasks.pop()
+        results[place] = _run(workers.local, size, task, progress)
         if busy:
             collect(0)
     while busy:
         collect(None)
-    claimed = workers.local.claimed
-    for _, pipe in workers.others:
-        pipe.send(None)
-        claimed = _both(claimed, _answer(pipe))
-    journal = next((result for result in results if isinstance(result, JournalReport)), JournalReport())
-    return journal, [result for result in results if isinstance(result, TableReport)], claimed
-
-
-def _both(a: bytearray, b: bytearray) -> bytearray:
-    """The union of two processes' claims; a double claim stays visible as 2 or 3."""
-    one, other = int.from_bytes(a, "big"), int.from_bytes(b, "big")
-    if one & other:
-        return bytearray(2 if x and y else x | y for x, y in zip(a, b, strict=True))
-    return bytearray((one | other).to_bytes(len(a), "big"))
+    reports = [result for _, result in sorted(results.items()) if isinstance(result, TableReport)]
+    return next((result for result in results.values() if isinstance(result, JournalReport)), JournalReport()), reports
 
 
 def _run(passes: Passes, size: int, task: Range | dict[int, bytes], progress: Progress) -> JournalReport | TableReport:
@@ -211,20 +203,20 @@ def _answer(pipe: Connection) -> Any:
 
 
 def _worker(pipe: Connection) -> None:
-    """What another process runs: opens the same snapshot, then does the ranges that it is sent."""
-    path, keyring, tables, size, tokens = pipe.recv()
-    assert isinstance(path, Path) and isinstance(keyring, Keyring)  # noqa: S101 - sent by Workers
+    """What another process runs: opens the same snapshot, then does the ranges that it is sent, until the pipe is closed."""
     try:
+        path, keyring, tables, erased, tokens = pipe.recv()
+        assert isinstance(path, Path) and isinstance(keyring, Keyring)  # noqa: S101 - sent by Workers
         store = Store(path / LEDGER, readonly=True)
-        passes = Passes(store, SubjectKeys(path / SUBJECTS, keyring, readonly=True), tables, size)
+        passes = Passes(store, SubjectKeys(path / SUBJECTS, keyring, readonly=True), tables, erased)
         store.db.execute("BEGIN")
         passes.open(tokens)
         pipe.send(None)
-        while (task := pipe.recv()) is not None:
+        while True:
+            size, task = pipe.recv()
             pipe.send(_run(passes, size, task, lambda table, rows: None))
-        pipe.send(passes.claimed)
-        passes.close()
     except CaresealError as error:
-        pipe.send(type(error)(str(error)))
+        # A subclass may need more than its message to be made again.
+        pipe.send(SourceError(str(error)) if isinstance(error, SourceError) else type(error)(str(error)))
     except EOFError:
         pass

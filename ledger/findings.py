@@ -9,7 +9,7 @@ from ledger.wire import Flag
 
 
 class FindingKind(StrEnum):
-    """Every kind of finding; a row gets the first that applies."""
+    """Every kind of finding, in order: a row gets the first that applies."""
 
     ALTERED = "altered"
     DELETED = "deleted"
@@ -29,6 +29,8 @@ class FindingKind(StrEnum):
 
 JOURNAL_KINDS = frozenset({FindingKind.JOURNAL_ALTERED, FindingKind.ROLLED_BACK, FindingKind.FORKED})
 WARNINGS = frozenset({FindingKind.UNANCHORED})
+
+ORDER = {kind: place for place, kind in enumerate(FindingKind)}
 
 _OF_FLAG = (
     (Flag.ALTERED_BEFORE, FindingKind.ALTERED),
@@ -62,7 +64,10 @@ class IntactAt:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A finding as the passes see it: `key` is a sort key, `entry` the journal entry it is judged by."""
+    """A finding as the passes see it: `key` is a sort key, `entry` the journal entry it is judged by.
+
+    `marked`: that entry itself was marked when its change was sealed.
+    """
 
     kind: FindingKind
     table: int | None
@@ -71,6 +76,7 @@ class Spot:
     entry: int | None = None
     author: str | None = None
     detail: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ledger.shape import Rows
 from ledger.wire import KIND_AT, Kind
 
+_DELETED = bytes([Kind.DELETED])
+
 
 @dataclass(frozen=True, slots=True)
 class States:
@@ -22,7 +24,7 @@ class States:
     @property
     def live(self) -> tuple[bool, ...]:
         """Whether a row should exist for each record."""
-        return tuple(body[KIND_AT] != Kind.DELETED for body in self.bodies)
+        return tuple(body[KIND_AT : KIND_AT + 1] != _DELETED for body in self.bodies)
 
     def cut(self, start: int, end: int) -> States:
         return States(self.keys[start:end], self.entries[start:end], self.sids[start:end], self.bodies[start:end])
@@ -44,6 +46,13 @@ class OnlyRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """Rows under the key of a matched row before them: their key is not unique."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class OnlyState:
     """States whose keys have no row."""
 
@@ -52,26 +61,30 @@ class OnlyState:
 
 def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 128) -> Iterator[States]:
     """The states of a table's records with low <= key < high, in key order."""
-    where = "s.tbl=?" + (" AND s.key>=?" if low is not None else "") + (" AND s.key<?" if high is not None else "")
-    values = [table, *(bound for bound in (low, high) if bound is not None)]
-    query = f"SELECT s.key, s.entry, s.sid, e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE {where} ORDER BY s.key"  # noqa: S608
-    cursor = db.execute(query, values)
+    # The lower bound leaves out whatever is not a BLOB, for SQLite sorts that first.
+    where, values = "s.tbl=? AND s.key>=?", [table, low or b""]
+    if high is not None:
+        where, values = f"{where} AND s.key<?", [*values, high]
+    chosen = "s.key, s.entry, s.sid, CAST(e.body AS BLOB)"
+    cursor = db.execute(f"SELECT {chosen} FROM state s JOIN entries e ON e.idx=s.entry WHERE {where} ORDER BY s.key", values)  # noqa: S608
     while rows := cursor.fetchmany(chunk):
         yield States(*zip(*rows, strict=True))
 
 
-def merge(rows: Iterator[Rows], states: Iterator[States]) -> Iterator[Matched | OnlyRows | OnlyState]:
-    """Walk both sides once. Rows with a key that occurs twice match once and are OnlyRows after that."""
+def merge(rows: Iterator[Rows], states: Iterator[States]) -> Iterator[Matched | OnlyRows | Repeated | OnlyState]:
+    """Walk both sides once. Of rows with a key that occurs twice the first one is matched."""
     row, state = next(rows, None), next(states, None)
     r = s = 0
+    matched: bytes | None = None
     while row is not None and state is not None:
         count = min(len(row.keys) - r, len(state.keys) - s)
         same = _common(row.keys, r, state.keys, s, count)
         if same:
             yield Matched(row.rows[r : r + same], state.cut(s, s + same))
+            matched = row.keys[r + same - 1]
             r, s = r + same, s + same
         elif row.keys[r] < state.keys[s]:
-            yield OnlyRows(_cut(row, r, r + 1))
+            yield (Repeated if row.keys[r] == matched else OnlyRows)(_cut(row, r, r + 1))
             r += 1
         else:
             yield OnlyState(state.cut(s, s + 1))
@@ -81,7 +94,13 @@ def merge(rows: Iterator[Rows], states: Iterator[States]) -> Iterator[Matched | 
         if s == len(state.keys):
             state, s = next(states, None), 0
     while row is not None:
-        yield OnlyRows(_cut(row, r, len(row.keys)))
+        again = r
+        while again < len(row.keys) and row.keys[again] == matched:
+            again += 1
+        if again > r:
+            yield Repeated(_cut(row, r, again))
+        if again < len(row.keys):
+            yield OnlyRows(_cut(row, again, len(row.keys)))
         row, r = next(rows, None), 0
     while state is not None:
         yield OnlyState(state.cut(s, len(state.keys)))

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import copy_key, digest_function, record_secret
-from ledger.errors import LedgerError
-from ledger.findings import Finding, IntactAt, Spot, kind_of
+from ledger.errors import LedgerError, WireError
+from ledger.findings import ORDER, Finding, FindingKind, IntactAt, Spot, kind_of
 from ledger.home import Home
+from ledger.merge import read_states
 from ledger.tables import Attached
-from ledger.wire import RecordEntry, decode_entry
+from ledger.wire import RECORD, Flag, Kind, RecordEntry, decode_entry
 
 
 class PresentRows(Protocol):
@@ -29,71 +30,95 @@ class Reporter:
 
     def __init__(self, home: Home, tables: Mapping[int, Attached], values: bool) -> None:
         self._home, self._tables, self._values = home, tables, values
+        self._documents: dict[int, dict[str, tuple[int, int]]] = {}
         self._authors = dict(home.store.db.execute("SELECT id, name FROM authors"))
 
     def findings(self, spots: Iterable[Spot], violations: Sequence[int], present: PresentRows) -> list[Finding]:
-        """One finding per row, the first that applies: what the rows show now, then what was marked when changes were sealed."""
-        made, seen = [], set()
-        for spot in [*spots, *self._violations(violations)]:
-            if spot.key is not None:
-                if (spot.table, spot.key) in seen:
-                    continue
-                seen.add((spot.table, spot.key))
-            made.append(self._finding(spot, present))
-        return made
+        """One finding per row, the first that applies, of what the rows show now and what was marked when changes were sealed."""
+        rows: dict[object, list[Spot]] = {}
+        for number, spot in enumerate([*spots, *self._violations(violations)]):
+            rows.setdefault(self._row_of(spot) or number, []).append(spot)
+        return [self._finding(found, present) for found in rows.values()]
 
-    def _violations(self, entries: Sequence[int]) -> Iterable[Spot]:
-        known = {row[0]: row[1:] for row in self._home.store.db.execute("SELECT entry, tbl, key, columns, before, author FROM violations")}
-        for index in entries:
-            entry = self._entry(index)
-            if entry is None or self._tables[entry.table].detached:
-                continue
-            key, columns, author = None, (), None
-            if index in known:
-                _, key, listed, _, author = known[index]
-                columns = tuple(json.loads(listed))
-            yield Spot(kind_of(entry.flags), entry.table, key, columns, index, author, "found when the change was sealed")
+    def _row_of(self, spot: Spot) -> tuple[object, ...] | None:
+        """What a spot is about: a record, which the journal tells, else a key; None where it is about no row."""
+        entry = None if spot.entry is None else self._entry(spot.entry)
+        if entry is not None and (spot.marked or spot.key is not None):
+            return entry.table, entry.record
+        return None if spot.key is None else (spot.table, spot.key)
 
-    def _finding(self, spot: Spot, present: PresentRows) -> Finding:
+    def _violations(self, entries: Sequence[int]) -> list[Spot]:
+        known = {row[0]: row[1:] for row in self._home.store.db.execute("SELECT entry, key, columns, author FROM violations")}
+        marked = [(index, entry) for index in entries if (entry := self._entry(index)) is not None]
+        marked = [(index, entry) for index, entry in marked if entry.table in self._tables and not self._tables[entry.table].detached]
+        keys = self._keys_of({(entry.table, entry.record): known[index][0] for index, entry in marked if index in known})
+        spots = []
+        for index, entry in marked:
+            _, listed, author = known.get(index, (None, "[]", None))
+            key, columns = keys.get((entry.table, entry.record)), tuple(json.loads(listed))
+            detail = "found when the change was sealed"
+            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, detail, marked=True))
+        return spots
+
+    def _keys_of(self, noted: dict[tuple[int, bytes], bytes]) -> dict[tuple[int, bytes], bytes]:
+        """The present key of each record; the noted one where no row of the index is the record's any more."""
+        query = "SELECT e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE s.tbl=? AND s.key=?"
+        moved: dict[int, set[bytes]] = {}
+        for (table, record), key in noted.items():
+            found = self._home.store.db.execute(query, (table, key)).fetchone()
+            if found is None or found[0][RECORD] != record:
+                moved.setdefault(table, set()).add(record)
+        present = dict(noted)
+        for table, records in moved.items():
+            for states in read_states(self._home.store.db, table, None, None):
+                present |= {(table, body[RECORD]): k for k, body in zip(states.keys, states.bodies, strict=True) if body[RECORD] in records}
+        return present
+
+    def _finding(self, spots: Sequence[Spot], present: PresentRows) -> Finding:
+        spot = min(spots, key=lambda spot: ORDER[spot.kind])
         table = None if spot.table is None else self._tables.get(spot.table)
         entry = None if spot.entry is None else self._entry(spot.entry)
-        key: dict[str, str | int | float | None] = {}
-        if table is not None and spot.key is not None:
-            values = sortkey.decode(table.shape.key_kinds, spot.key)
-            key = {name: value.hex() if isinstance(value, bytes) else value for name, value in zip(table.shape.key, values, strict=True)}
-        marked = bool(spot.author or spot.detail.startswith("found when"))
-        judged = entry.previous if entry is not None and marked else spot.entry
-        before = after = None
-        if self._values and table is not None and spot.key is not None:
-            before, after = self._shown(spot, table, judged, marked, present)
-        author = spot.author or (self._authors.get(entry.author) if entry is not None and marked else None)
-        intact = None if table is None else self.intact_at(table.id, spot.key, judged, spot.entry if marked else None)
-        return Finding(
-            spot.kind,
-            table.name if table else None,
-            key,
-            spot.columns,
-            entry.version if entry else None,
-            author,
-            intact,
-            spot.detail,
-            before,
-            after,
-        )
+        judged, until = spot.entry, None
+        if spot.marked and entry is not None:
+            judged, until = None if spot.kind is FindingKind.INSERTED else self._version_before(entry), spot.entry
+        before = after = intact = None
+        if table is not None and spot.key is not None and self._values:
+            before, after = self._shown(spot, table, judged, present)
+        if table is not None:
+            intact = self.intact_at(table.id, spot.key, judged, until)
+        author = spot.author or (self._authors.get(entry.author) if entry is not None and spot.marked else None)
+        others = dict.fromkeys(other.kind.value for other in spots if other.kind is not spot.kind)
+        detail = "; ".join([*filter(None, [spot.detail]), *(f"also {kind}" for kind in others)])
+        key = {} if table is None or spot.key is None else _key(table, spot.key)
+        version = None if entry is None else entry.version
+        return Finding(spot.kind, table.name if table else None, key, spot.columns, version, author, intact, detail, before, after)
+
+    def _version_before(self, entry: RecordEntry) -> int | None:
+        """The last entry with content before `entry` in the row's life; None where there is none."""
+        while entry.kind is not Kind.WRITTEN and entry.previous is not None:
+            index = entry.previous
+            before = self._entry(index)
+            if before is None or before.flags & Flag.CONTENT:
+                return None if before is None else index
+            entry = before
+        return None
 
     def intact_at(self, table: int, key: bytes | None, entry: int | None, until: int | None) -> IntactAt | None:
         """The last anchored clean audit that covered the row, else the checkpoint that sealed it; None where neither is anchored.
 
-        `entry` is the entry the row is held against, `until` the entry that marked a change: later audits do not count.
+        `entry` is the entry the row is held against, `until` the entry that marked a change: later audits do not count, nor such as
+        may have met the row while that change waited to be sealed.
         """
         db = self._home.store.db
         anchored = db.execute("SELECT coalesce(max(size), 0) FROM checkpoints WHERE block IS NOT NULL").fetchone()[0]
         rows = db.execute(
             "SELECT entry FROM audits WHERE tbl=? AND clean=1 AND entry<? AND size>?"
             " AND (low IS NULL OR low<=?) AND (high IS NULL OR high>?) ORDER BY entry DESC",
-            (table, min(anchored, anchored if until is None else until), -1 if entry is None else entry, key, key),
+            (table, anchored if until is None else min(anchored, until), -1 if entry is None else entry, key, key),
         )
-        audit = next((row[0] for row in rows if self._was_clean(row[0], self._tables[table].name)), None)
+        sealed = None if until is None else self._seal_before(until)
+        covering = (row[0] for row in rows if self._was_clean(row[0], self._tables[table].name, sealed))
+        audit = next(covering, None)
         if audit is not None:
             checkpoint = self._home.journal.anchor_of(audit)
             time = decode_entry(self._home.journal.entry(audit)).time / 1000
@@ -106,23 +131,45 @@ class Reporter:
             return None
         return IntactAt(checkpoint.generation, checkpoint.size, checkpoint.root, checkpoint.block, time)
 
-    def _was_clean(self, audit: int, table: str) -> bool:
-        """Whether the journalled document of an audit says that it found nothing in a table; the home's own note proves nothing."""
-        try:
-            document: dict[str, Any] = canonical.decode(self._home.journal.document(audit)[1])
-            return [part["findings"] for part in document["audit"]["tables"] if part["table"] == table] == [0]
-        except (LedgerError, KeyError, TypeError):
-            return False
+    def _seal_before(self, entry: int) -> int:
+        """The size of the journal after the last seal before the one that made `entry`: all that waited then was sealed."""
+        sizes = self._home.store.db.execute("SELECT size FROM checkpoints WHERE size<=? ORDER BY size DESC", (entry,))
+        return next((size for (size,) in sizes if decode_entry(self._home.journal.entry(size - 1)).kind is not Kind.RESTORE), 0)
+
+    def _was_clean(self, audit: int, table: str, sealed: int | None) -> bool:
+        """Whether the journalled document of an audit says that it found nothing in a table; the home's own note proves nothing.
+
+        With `sealed`, it must be older than that, or have met no row whose change was waiting to be sealed.
+        """
+        if audit not in self._documents:
+            try:
+                document: dict[str, Any] = canonical.decode(self._home.journal.document(audit)[1])
+                parts = document["audit"]["tables"]
+                self._documents[audit] = {part["table"]: (part["findings"], part["pending"]) for part in parts}
+            except (LedgerError, KeyError, TypeError):
+                self._documents[audit] = {}
+        findings, pending = self._documents[audit].get(table, (1, 0))
+        return findings == 0 and (sealed is None or audit < sealed or pending == 0)
 
     def _shown(
-        self, spot: Spot, table: Attached, judged: int | None, marked: bool, present: PresentRows
+        self, spot: Spot, table: Attached, judged: int | None, present: PresentRows
     ) -> tuple[dict[str, str | None] | None, dict[str, str | None] | None]:
         was = None if judged is None else self.kept_row(judged)
-        now = None if spot.key is None or marked else present.row(table, spot.key)
-        if marked and spot.entry is not None:
-            now = self.kept_row(spot.entry) or (present.row(table, spot.key) if spot.key is not None else None)
+        now = None if spot.key is None else present.row(table, spot.key)
+        if spot.marked and spot.entry is not None:
+            now = self.kept_row(spot.entry) or self._if_sealed(spot.entry, now)
         columns = spot.columns or table.shape.names
         return self._columns(table, was, columns), self._columns(table, now, columns)
+
+    def _if_sealed(self, index: int, row: bytes | None) -> bytes | None:
+        """The row, if it is the one that an entry committed to."""
+        entry = self._entry(index)
+        if entry is None or row is None:
+            return None
+        sids = self._home.store.db.execute("SELECT sid FROM state WHERE tbl=? AND entry=?", (entry.table, index)).fetchall()
+        keys = self._home.subjects.keys(sid for (sid,) in sids)
+        secrets = [record_secret(keys[sid], entry.record, entry.version) for (sid,) in sids if sid in keys]
+        return row if any(digest_function(entry.algorithm)(secret + row) == entry.row_digest for secret in secrets) else None
 
     def _columns(self, table: Attached, row: bytes | None, columns: Sequence[str]) -> dict[str, str | None] | None:
         if row is None:
@@ -151,3 +198,12 @@ class Reporter:
         except LedgerError:
             return None
         return entry if isinstance(entry, RecordEntry) else None
+
+
+def _key(table: Attached, key: bytes) -> dict[str, str | int | float | None]:
+    """A row's key by column; nothing where the home's index was edited so that it is no key of this table."""
+    try:
+        values = sortkey.decode(table.shape.key_kinds, key)
+    except WireError:
+        return {}
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in zip(table.shape.key, values, strict=True)}

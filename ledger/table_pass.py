@@ -8,53 +8,53 @@ from dataclasses import dataclass, field
 from hashlib import blake2s, sha256
 
 from ledger import rowcodec
-from ledger.commitment import differing_fields, digest_function, record_secret
+from ledger.commitment import blinded_subject, differing_fields, digest_function, record_secret
 from ledger.errors import LedgerError, SourceError
 from ledger.findings import FindingKind, Spot
 from ledger.keys import SubjectKeys
-from ledger.merge import Matched, OnlyRows, OnlyState, States, merge, read_states
+from ledger.merge import Matched, OnlyRows, OnlyState, Repeated, merge, read_states
 from ledger.shape import Snapshot
 from ledger.tables import Attached
-from ledger.wire import KIND_AT, ROW_DIGEST, SECRET_INPUT, Algorithm, Flag, Kind, RecordEntry, decode_entry
+from ledger.wire import ROW_DIGEST, SECRET_INPUT, Algorithm, Flag, Kind, RecordEntry, decode_entry
 
 Progress = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
 class TableReport:
-    """What one range of a table's keys showed. `pending` counts rows and records that wait to be sealed."""
+    """What one range of a table's keys showed. `pending` counts rows and records that wait to be sealed.
+
+    `unread` says why the rows could not be compared, where the table is not what it was.
+    """
 
     table: int
     rows: int = 0
     pending: int = 0
     spots: list[Spot] = field(default_factory=list)
+    unread: str = ""
 
 
 class TablePass:
-    """Audits ranges of one table. `claimed` has one byte per journal entry and is set to 1 for each entry a state names."""
+    """Audits ranges of one table. `erased` are the subjects whose keys were destroyed on purpose."""
 
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        subjects: SubjectKeys,
-        table: Attached,
-        snapshot: Snapshot,
-        claimed: bytearray,
-        erased: Set[int],
-    ) -> None:
-        self._db, self._subjects, self._table, self._snapshot, self._claimed, self._erased = (
-            db,
-            subjects,
-            table,
-            snapshot,
-            claimed,
-            erased,
-        )
+    def __init__(self, db: sqlite3.Connection, subjects: SubjectKeys, table: Attached, snapshot: Snapshot, erased: Set[int]) -> None:
+        self._db, self._subjects, self._table, self._snapshot, self._erased = db, subjects, table, snapshot, erased
         self._keys: dict[int, bytes] = {}
-        triggers = table.options.capture == "triggers"
-        self._touched = set(snapshot.touched(table.shape)) if triggers else set()
-        self._truncated = triggers and snapshot.truncated(table.shape)
-        self._adopts = not table.sealed or (not triggers and table.options.policy == "adopt")
+        self._changed: set[bytes | None] | None = None
+        self._faults = snapshot.capture_faults(table.shape) if self._captures and self._schema_holds() else []
+        try:
+            self._touched = set(snapshot.touched(table.shape)) if self._captures else set()
+            self._truncated = self._captures and snapshot.truncated(table.shape)
+        except SourceError:
+            if not self._faults and self._schema_holds():
+                raise
+            # The queue is gone or damaged, which is a finding of its own; then nothing is pending.
+            self._touched, self._truncated = set(), False
+        self._adopts = not table.sealed or (not self._captures and table.options.policy == "adopt")
+
+    @property
+    def _captures(self) -> bool:
+        return self._table.options.capture == "triggers"
 
     def run(self, low: bytes | None, high: bytes | None, progress: Progress) -> TableReport:
         """Hold rows with low <= key < high against their records. Memory does not grow with the range."""
@@ -70,6 +70,9 @@ class TablePass:
                     report.rows += len(part.rows.keys)
                     for key in part.rows.keys:
                         self._only_row(key, report)
+                elif isinstance(part, Repeated):
+                    report.rows += len(part.rows.keys)
+                    self._repeated(part, report)
                 else:
                     self._only_state(part, report)
                 if report.rows != seen:
@@ -77,11 +80,11 @@ class TablePass:
         except SourceError as error:
             if self._schema_holds():
                 raise
-            report.spots.append(Spot(FindingKind.SCHEMA_CHANGED, self._table.id, detail=f"rows could not be compared: {error}"))
+            report.unread = str(error)
         return report
 
-    def schema(self) -> list[Spot]:
-        """Findings about the table as a whole: its columns, its capture."""
+    def schema(self, unread: str) -> list[Spot]:
+        """Findings about the table as a whole: its columns, its capture; `unread` as in the reports."""
         spots = []
         try:
             now = self._snapshot.describe(self._table.name, self._table.shape.key)
@@ -89,12 +92,12 @@ class TablePass:
             return [Spot(FindingKind.SCHEMA_CHANGED, self._table.id, detail=str(error))]
         was_types, now_types = ({column.name: column.type for column in shape.columns} for shape in (self._table.shape, now))
         changed = tuple(name for name in {**was_types, **now_types} if was_types.get(name) != now_types.get(name))
-        if changed:
+        if changed or unread:
             words = [f"{name}: {was_types.get(name, 'absent')} became {now_types.get(name, 'absent')}" for name in changed]
+            words += [f"its rows could not be compared: {unread}"] if unread else []
             spots.append(Spot(FindingKind.SCHEMA_CHANGED, self._table.id, columns=changed, detail="; ".join(words)))
-        faults = self._snapshot.capture_faults(self._table.shape) if self._table.options.capture == "triggers" else []
-        if faults:
-            spots.append(Spot(FindingKind.CAPTURE_DISABLED, self._table.id, detail="; ".join(faults)))
+        if self._faults:
+            spots.append(Spot(FindingKind.CAPTURE_DISABLED, self._table.id, detail="; ".join(self._faults)))
         return spots
 
     def _schema_holds(self) -> bool:
@@ -106,11 +109,11 @@ class TablePass:
 
     def _matched(self, part: Matched, report: TableReport) -> None:
         states = part.states
-        self._claim(states)
         keys = self._keys
         if not all(map(keys.__contains__, states.sids)):
             keys = self._keys = self._subjects.keys(states.sids)
-        if self._table.options.algorithm_code is Algorithm.SHA256 and all(map(keys.__contains__, states.sids)):
+        known = all(map(keys.__contains__, states.sids)) and self._erased.isdisjoint(states.sids)
+        if known and self._table.options.algorithm_code is Algorithm.SHA256:
             sha, prf = sha256, blake2s
             made = [
                 sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
@@ -129,53 +132,58 @@ class TablePass:
         """Judge one row exactly; the fast loop only says that it needs a look."""
         states, row = part.states, part.rows[i]
         key, index, sid = states.keys[i], states.entries[i], states.sids[i]
-        if key in self._touched:
+        if key in self._touched and self._is_changed(key):
             return None
-        if states.bodies[i][KIND_AT] == Kind.DELETED:
-            return report.spots.append(Spot(FindingKind.INSERTED, self._table.id, key, entry=index, detail="its record was deleted"))
         entry = self._entry(states.bodies[i])
         if entry is None:
-            return report.spots.append(
-                Spot(FindingKind.JOURNAL_ALTERED, self._table.id, key, entry=index, detail="its journal entry is damaged")
-            )
+            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, detail="its journal entry is damaged or another table's")
+        if entry.kind is Kind.DELETED:
+            return self._found(report, FindingKind.INSERTED, key, index, detail="its record was deleted")
         subject_key = self._subjects.keys([sid]).get(sid)
-        if subject_key is None:
-            kind = FindingKind.ERASED_PRESENT if sid in self._erased else FindingKind.SECRET_MISSING
-            return report.spots.append(Spot(kind, self._table.id, key, entry=index))
+        if sid in self._erased or subject_key is None:
+            return self._found(report, FindingKind.ERASED_PRESENT if sid in self._erased else FindingKind.SECRET_MISSING, key, index)
+        if blinded_subject(subject_key, entry.record) != entry.subject:
+            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, detail="the home's index names another subject for it")
         secret = record_secret(subject_key, entry.record, entry.version)
         if entry.flags & Flag.CONTENT and digest_function(entry.algorithm)(secret + row) == entry.row_digest:
             return None
         names, fields = self._table.shape.names, rowcodec.fields(self._table.shape.encoding, row)
-        columns = (
-            names
-            if entry.columns != len(fields)
-            else tuple(names[c] for c in differing_fields(entry.algorithm, secret, fields, entry.tags))
-        )
-        return report.spots.append(Spot(FindingKind.ALTERED, self._table.id, key, columns, index))
+        columns = names
+        if entry.columns == len(fields):
+            columns = tuple(names[c] for c in differing_fields(entry.algorithm, secret, fields, entry.tags))
+        return self._found(report, FindingKind.ALTERED, key, index, columns)
+
+    def _is_changed(self, key: bytes) -> bool:
+        """Whether a change of the key is queued, and not only an announcement that REPLACE, or INSERT OR IGNORE, met its row."""
+        if self._table.shape.encoding != rowcodec.SQLITE:
+            return True
+        if self._changed is None:
+            queue = self._snapshot.changes(self._table.shape, subject=None, final=None)
+            self._changed = {key for run in queue for change in run if change.op != "R" for key in (change.old_key, change.new_key)}
+        return key in self._changed
 
     def _only_row(self, key: bytes, report: TableReport) -> None:
         if self._adopts or key in self._touched:
             report.pending += 1
         else:
-            report.spots.append(Spot(FindingKind.INSERTED, self._table.id, key))
+            self._found(report, FindingKind.INSERTED, key)
+
+    def _repeated(self, part: Repeated, report: TableReport) -> None:
+        for key in part.rows.keys:
+            if key not in self._touched:
+                self._found(report, FindingKind.INSERTED, key, detail="a second row under the key of a sealed one")
 
     def _only_state(self, part: OnlyState, report: TableReport) -> None:
-        self._claim(part.states)
-        for key, index, body in zip(part.states.keys, part.states.entries, part.states.bodies, strict=True):
-            live = body[KIND_AT] != Kind.DELETED
+        for key, index, live in zip(part.states.keys, part.states.entries, part.states.live, strict=True):
             if live and (self._truncated or key in self._touched):
                 report.pending += 1
             elif live:
-                report.spots.append(Spot(FindingKind.DELETED, self._table.id, key, entry=index))
+                self._found(report, FindingKind.DELETED, key, index)
 
-    def _claim(self, states: States) -> None:
-        first, count = states.entries[0], len(states.entries)
-        if states.entries == tuple(range(first, first + count)) and not any(self._claimed[first : first + count]):
-            self._claimed[first : first + count] = b"\1" * count
-            return
-        for index in states.entries:
-            # A second claim stays visible: it will not match the heads.
-            self._claimed[index] = 2 if self._claimed[index] else 1
+    def _found(
+        self, report: TableReport, kind: FindingKind, key: bytes, entry: int | None = None, columns: tuple[str, ...] = (), detail: str = ""
+    ) -> None:
+        report.spots.append(Spot(kind, self._table.id, key, columns, entry, detail=detail))
 
     def _entry(self, body: bytes) -> RecordEntry | None:
         try:

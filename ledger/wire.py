@@ -20,8 +20,12 @@ NO_AUTHOR = bytes(8)
 _RECORD = struct.Struct(">BB6sHH16sI6s16s8sB32s32sH")
 _EVENT = struct.Struct(">BB6s32s")
 
+RECORD_BYTES = _RECORD.size  # of a record entry without tags
+
 # Where the audit cuts a record entry without decoding it.
 KIND_AT = 1
+TABLE = slice(8, 10)
+RECORD = slice(12, 28)
 SECRET_INPUT = slice(12, 32)  # record id and version
 ROW_DIGEST = slice(63, 95)
 
@@ -146,7 +150,7 @@ def encode_event(entry: EventEntry) -> bytes:
 
 def decode_entry(data: bytes) -> RecordEntry | EventEntry:
     """The entry that `data` encodes. Raises WireError unless `data` is exactly its one encoding."""
-    if len(data) < 2 or data[0] != VERSION:
+    if not isinstance(data, bytes) or len(data) < 2 or data[0] != VERSION:
         raise WireError("unknown version of a journal entry")
     try:
         kind = Kind(data[1])
