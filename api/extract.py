@@ -32,7 +32,8 @@ def texts() -> list[tuple[str | None, Text]]:
     """Every text that people may read, with its context in the catalog: None for what is shown, REPORT for what is reported."""
     program = read_program(ROOT)
     shown = [*shown_texts(program), *_help_texts(), *_names()]
-    reported = [*reported_texts(program), *_revert_reasons(), *_foreign_texts()]
+    kinds = [Text(kind.value, ("ledger/findings.py",)) for kind in FindingKind]
+    reported = [*map(_with_kind, reported_texts(program)), *kinds, *_revert_reasons(), *_foreign_texts()]
     return [(None, text) for text in _merged(shown, str)] + [(REPORT, text) for text in _merged(reported, outline)]
 
 
@@ -74,6 +75,11 @@ def _help_texts() -> Iterator[Text]:
                 yield Text(help_text, ("api/commands.py",))
     for text in [*foreign.HELP_PAGE.values(), foreign.USAGE, foreign.HELP_OPTION]:
         yield Text(text, ("api/foreign.py",))
+
+
+def _with_kind(text: Text) -> Text:
+    """A value that the source calls `kind` is a finding's, which is a text too."""
+    return Text(text.text, text.origins, tuple({*text.texts, "kind"})) if "kind" in in_order(text.text) else text
 
 
 def _names() -> Iterator[Text]:
@@ -136,7 +142,7 @@ def shortcomings(language: str) -> list[str]:
     known = {(message.context, message.id) for message in wanted}
     found = [f"left over: {message.id!r}" for message in now if (message.context, message.id) not in known]
     for message in wanted:
-        text, translation = str(message.id), str(message.string)
+        text, translation = str(message.id), str(message.string or "")
         if text and not translation:
             found.append(f"missing: {text!r} ({', '.join(place for place, _ in message.locations)})")
         elif sorted(in_order(text)) != sorted(in_order(translation)):

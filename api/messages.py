@@ -97,7 +97,7 @@ class Reader:
         self._waiting: list[tuple[ast.expr, Where, tuple[Function, str] | None]] = []
         self._seen: set[int] = set()
         self._through: dict[tuple[Function, str], list[Template]] = {}
-        self._reading: set[tuple[int, str]] = set()  # local names being read: they may be made from themselves
+        self._reading: set[tuple[int, str]] = set()  # names being read: they may be made from themselves
         self._filled: set[str] = set()  # names that a condition says are not empty
 
     def follow(self, text: ast.expr, where: Where) -> None:
@@ -183,6 +183,8 @@ class Reader:
                 return self._one_of(node, self._elements(node, where))
             case ast.Attribute(attr=attribute) if attribute in _TEXT_ATTRIBUTES:
                 return [(Slot(attribute, ast.unparse(node), True),)]
+            case ast.Attribute(attr=attribute) if attribute in self._program.attributes:
+                return self._one_of(node, self._elements(node, where))
         return [(opaque(node),)]
 
     def _read_part(self, part: ast.expr, where: Where) -> list[Template]:
@@ -264,11 +266,16 @@ class Reader:
                         return found
                     function = function.around
                 return [element for value in module.constants.get(node.id, []) for element in self._elements(value, (module, None))]
+            case ast.Attribute(attr=name) if name in self._program.attributes and (0, name) not in self._reading:
+                self._reading.add((0, name))
+                found = [element for value, place in self._program.attributes[name] for element in self._elements(value, place)]
+                self._reading.discard((0, name))
+                return found
             case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Dict(values=values) | ast.BoolOp(values=values):
                 return [element for value in values for element in self._elements(value, where)]
             case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value):
                 return [(value, where)]
-            case ast.Subscript(value=value):
+            case ast.Subscript(value=value) | ast.Starred(value=value):
                 return self._elements(value, where)
             case ast.IfExp(body=body, orelse=orelse):
                 return [*self._elements(body, where), *self._elements(orelse, where)]
@@ -309,7 +316,9 @@ def _said(node: ast.expr) -> Iterator[ast.expr]:
             inner = [body, orelse]
         case ast.BinOp(op=ast.Add(), left=left, right=right):
             inner = [left, right]
-        case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value) | ast.Subscript(value=value) | ast.FormattedValue(value=value):
+        case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value):
+            inner = [value]
+        case ast.Subscript(value=value) | ast.Starred(value=value) | ast.FormattedValue(value=value):
             inner = [value]
         case ast.Call(func=ast.Attribute(attr="join"), args=inner):
             pass

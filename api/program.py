@@ -32,13 +32,14 @@ class Function:
 
 @dataclass(slots=True, eq=False)
 class Module:
-    """A source file. Functions, classes and calls come with the function they stand in."""
+    """A source file. Functions, calls and what attributes are given come with the function they stand in."""
 
     path: str
     constants: dict[str, list[ast.expr]] = field(default_factory=dict)
     functions: list[Function] = field(default_factory=list)
     classes: list[ast.ClassDef] = field(default_factory=list)
     calls: list[tuple[ast.Call, Function | None]] = field(default_factory=list)
+    attributes: list[tuple[str, ast.expr, Function | None]] = field(default_factory=list)
 
 
 Where = tuple[Module, Function | None]
@@ -51,11 +52,14 @@ class Program:
         self._modules = list(modules)
         self.functions: dict[str, list[Function]] = {}
         self.calls: dict[str, list[tuple[ast.Call, Where]]] = {}
+        self.attributes: dict[str, list[tuple[ast.expr, Where]]] = {}
         for module in self._modules:
             for function in module.functions:
                 self.functions.setdefault(function.node.name, []).append(function)
             for call, inside in module.calls:
                 self.calls.setdefault(called(call), []).append((call, (module, inside)))
+            for name, value, inside in module.attributes:
+                self.attributes.setdefault(name, []).append((value, (module, inside)))
         self.errors = self._errors()
 
     def _errors(self) -> dict[str, Function | None]:
@@ -113,6 +117,9 @@ def _walk(node: ast.AST, module: Module, inside: Function | None, *, in_class: b
         else:
             if isinstance(child, ast.Call):
                 module.calls.append((child, inside))
+            if isinstance(child, (ast.Assign, ast.AnnAssign)) and child.value is not None:
+                targets = child.targets if isinstance(child, ast.Assign) else [child.target]
+                module.attributes += [(target.attr, child.value, inside) for target in targets if isinstance(target, ast.Attribute)]
             _walk(child, module, inside, in_class=False)
 
 

@@ -20,7 +20,7 @@ class Entry:
 
 
 class Templates:
-    """All templates of a language. Those with the most literal text are tried first, and compiled when a text may be theirs."""
+    """All templates of a language; each is compiled when a text may be made from it."""
 
     def __init__(self, entries: Iterable[Entry], joint: str) -> None:
         self._exact: dict[str, str] = {}
@@ -38,23 +38,26 @@ class Templates:
 
     def translate(self, text: str) -> str:
         """The text's translation; the text itself where no template makes it. Several texts joined by "; " are each translated."""
-        found = self._whole(text)
-        if found is None and JOINT in text:
-            parts = [self._whole(part) for part in text.split(JOINT)]
-            if None not in parts:
-                found = self._joint.join(map(str, parts))
-        return text if found is None else found
+        return self._best(text)[1]
 
-    def _whole(self, text: str) -> str | None:
+    def _best(self, text: str) -> tuple[int, str]:
+        """The translation that leaves least of the text as it is, and how many characters of the text it knows."""
         if text in self._exact:
-            return self._exact[text]
-        for _, needle, entry in self._others:
-            if needle in text:
-                values = self._values(entry.template, text)
-                if values is not None:
-                    shown = {name: self.translate(value) if name in entry.texts else value for name, value in values.items()}
-                    return entry.translation.format(**shown)
-        return None
+            return len(text), self._exact[text]
+        found = (0, text)
+        for literal, needle, entry in self._others:
+            values = self._values(entry.template, text) if needle in text else None
+            if values is not None:
+                inner = {name: self._best(value) if name in entry.texts else (0, value) for name, value in values.items()}
+                known = literal + sum(count for count, _ in inner.values())
+                if known > found[0]:
+                    found = known, entry.translation.format(**{name: value for name, (_, value) in inner.items()})
+        if JOINT in text:
+            parts = [self._best(part) for part in text.split(JOINT)]
+            known = sum(count for count, _ in parts)
+            if known > found[0] and all(count for count, _ in parts):
+                found = known, self._joint.join(part for _, part in parts)
+        return found
 
     def _values(self, template: str, text: str) -> Mapping[str, str] | None:
         """What stands in the text for each {name} of the template; None where the text is not made from it."""
