@@ -1,0 +1,146 @@
+"""docs/commands.md tells the truth: commands, options, exit codes, environment variables and JSON documents are the program's."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from command_reference import commands, options
+from conftest import ROOT, Trial, blocks
+from generate import documents
+
+from ledger.findings import FindingKind
+
+PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+PROSE = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "samples").rglob("*.md"))]
+NAMES = {name: {option for parameter in options(command) for option in parameter.opts} for name, command in commands()}
+
+
+@pytest.mark.parametrize("path", sorted(documents()), ids=lambda path: path.name)
+def test_generated_parts_are_up_to_date(path: Any) -> None:
+    assert path.read_text(encoding="utf-8") == documents()[path], "run python -m tests.docs.generate"
+
+
+def test_every_command_has_its_section() -> None:
+    assert set(re.findall(r"^### careseal (.+?)$", PAGE.partition("## JSON documents")[0], re.MULTILINE)) == NAMES.keys()
+
+
+def mentioned() -> Iterator[tuple[str, list[str]]]:
+    """Every `careseal ...` in the documents, with the page it is on."""
+    for path in PROSE:
+        text = path.read_text(encoding="utf-8")
+        for line in re.findall(r"`careseal ([a-z][^`\n]*)`", text) + re.findall(r"^ {4}careseal ([a-z].*)$", text, re.MULTILINE):
+            yield path.name, line.split()
+
+
+def test_commands_and_options_named_in_the_documents_exist() -> None:
+    unknown = []
+    for page, words in mentioned():
+        name = " ".join(words[:2]) if " ".join(words[:2]) in NAMES else words[0]
+        groups = {command.split()[0] for command in NAMES if " " in command}
+        given = {word.partition("=")[0] for word in words if word.startswith("--")} - {"--json", "--lang", "--help", "--version"}
+        if (name not in NAMES and not (name in groups and len(words) == 1)) or (name in NAMES and not given <= NAMES[name]):
+            unknown.append((page, words))
+    assert not unknown
+
+
+def test_options_named_in_the_documents_exist() -> None:
+    known = {"--help", "--lang", "--version", "--check"}.union(*NAMES.values())
+    named = {option for path in PROSE for option in re.findall(r"`(--[a-z-]+)[^`]*`", path.read_text(encoding="utf-8"))}
+    assert named <= known
+
+
+def test_environment_variables_are_documented_and_exist() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "api").glob("*.py")))
+    read = set(re.findall(r"\"(CARESEAL_[A-Z_]+|XDG_CONFIG_HOME|LC_ALL|LANG)\"", code))
+    assert set(re.findall(r"^\| .*$", PAGE.partition("## Environment")[2].partition("## Reference")[0], re.MULTILINE))
+    table = PAGE.partition("## Environment")[2].partition("## Reference")[0]
+    assert set(re.findall(r"`([A-Z][A-Z_]+)`", "\n".join(line for line in table.splitlines() if line.startswith("|")))) == read
+
+
+def example(heading: str) -> dict[str, Any]:
+    """The JSON document shown under a heading."""
+    return dict(json.loads(blocks(PAGE.partition(f"### {heading}\n")[2], "json")[0]))
+
+
+def form(value: Any) -> Any:
+    """The names and types of a document; a list by its first element, null like anything."""
+    if isinstance(value, dict):
+        return {name: form(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [form(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_verify_document(trial: Trial) -> None:
+    shown, real = example("careseal verify --json"), trial.json("careseal verify --home H --values --json", expect=1)
+    altered = [finding for finding in real["findings"] if finding["kind"] == "altered"]
+    assert form(real | {"findings": altered}) == form(shown)
+    assert altered[0]["key"] == shown["findings"][0]["key"] and altered[0]["columns"] == shown["findings"][0]["columns"]
+    assert (altered[0]["before"], altered[0]["after"]) == (shown["findings"][0]["before"], shown["findings"][0]["after"])
+
+
+def test_verify_document_lists_every_kind() -> None:
+    row = PAGE.partition("`findings[].kind`")[2].splitlines()[0]
+    assert set(re.findall(r"`([a-z_]+)`", row)) == {kind.value for kind in FindingKind}
+
+
+def test_seal_and_status_documents(trial: Trial) -> None:
+    assert form(trial.json("careseal seal --home H --json")) == form(example("careseal seal --json"))
+    assert form(trial.json("careseal status --home H --json")) == form(example("careseal status --json"))
+
+
+def test_evidence_document(trial: Trial) -> None:
+    shown = example("careseal evidence verify --json")
+    real = trial.json("careseal evidence verify visit.json --network H/network.json --values --json")
+    assert form(real | {"values": {}}) == form(shown | {"values": {}})
+    assert shown["values"].keys() <= real["values"].keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("careseal verify --home H", 1),
+        ("careseal verify --home nowhere", 2),
+        ("careseal verify --home H --table nothing", 2),
+        ("careseal seal --home H --nonsense", 2),
+        ("careseal evidence verify visit.json --network H/network.json", 0),
+        ("careseal evidence verify cut.json --network H/network.json", 1),
+        ("careseal evidence verify nothing.json --network H/network.json", 2),
+        ("careseal evidence verify visit.json --network visit.json", 2),
+    ],
+)
+def test_exit_codes(trial: Trial, line: str, code: int) -> None:
+    (trial.folder / "cut.json").write_bytes((trial.folder / "visit.json").read_bytes()[:-40])
+    done = trial.command(shlex.split(line)[1:])
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_passphrase_is_exit_code_2(trial: Trial) -> None:
+    done = trial.command(["verify", "--home", "H"], CARESEAL_PASSPHRASE="another")
+    assert done.returncode == 2 and "INTACT" not in done.stdout
+
+
+def test_environment_variables_work(trial: Trial) -> None:
+    unlock = trial.folder / "config" / "careseal" / "unlock"
+    shutil.copyfile(unlock, trial.folder / "unlock-copy")
+    settings = {"CARESEAL_HOME": "H", "CARESEAL_PASSPHRASE_FILE": "unlock-copy", "XDG_CONFIG_HOME": str(trial.folder / "nothing")}
+    assert trial.command(["status", "--json"], **settings).returncode == 0
+    settings = {"CARESEAL_HOME": "H", "CARESEAL_PASSPHRASE": unlock.read_text(), "XDG_CONFIG_HOME": str(trial.folder / "nothing")}
+    assert trial.command(["status", "--json"], **settings).returncode == 0
+
+
+def test_installed_command_is_the_program() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"careseal": "api.cli:main"}
+    done = subprocess.run([sys.executable, "-m", "api.cli", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == project["project"]["version"]

@@ -1,0 +1,135 @@
+"""What docs/spec.md lists is what the program has: flags, kinds, domains, fields, slots, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sqlite3
+
+import pytest
+from conftest import ROOT, Trial
+
+from anchoring import evidence
+from anchoring.network import Network
+from anchoring.receipt import Receipt
+from contracts.artifacts import load
+from contracts.calls import PUBLISH_GAS
+from ledger import batch, rowcodec, wire
+from ledger.erasure import erase_subject
+from ledger.home import Home, Settings
+from ledger.keys import Keyring
+from ledger.sources.postgres_copy import _SETTINGS
+
+SPEC = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+
+
+def section(heading: str) -> str:
+    """The text under a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", SPEC, re.MULTILINE | re.DOTALL)
+    assert found, heading
+    return found[1]
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of every table row."""
+    return [[cell.strip() for cell in line[2:].removesuffix("|").split("| ")] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_flags_and_kinds() -> None:
+    rows = [row for row in cells(section("Journal entries")) if len(row) == 2]
+    shown = {tuple(row[0].replace("-", " ").split(" ", 1)) for row in rows if re.match("[0-9a-f]{4} ", row[0])}
+    assert shown == {(f"{flag.value:04x}", str(flag.name).lower().replace("_", " ")) for flag in wire.Flag}
+    kinds = dict(re.findall(r"(\d+) ([a-z]+)", " ".join(row[-1] for row in cells(section("Journal entries")) if "kind: " in row[-1])))
+    assert {int(number): name for number, name in kinds.items()} == {kind.value: kind.name.lower() for kind in wire.Kind}
+    algorithms = next(row[-1] for row in cells(section("Journal entries")) if row[-1].startswith("algorithm"))
+    assert algorithms == "algorithm: " + ", ".join(f"{a.value} {a.name.replace('SHA', 'SHA-')}" for a in wire.Algorithm)
+
+
+def test_offsets_of_a_record_entry() -> None:
+    rows = [row for row in cells(section("Journal entries")) if row[0].isdigit()]
+    record, event = rows[: rows.index(["0", *rows[0][1:]], 1)], rows[rows.index(["0", *rows[0][1:]], 1) :]
+    sizes = {"u8": 1, "u16": 2, "u32": 4, "u48": 6}
+    for listed, end in ((record, 129), (event, 40)):
+        at = 0
+        for offset, size, _ in listed:
+            assert int(offset) == at
+            at += sizes.get(size) or (int(size) if size.isdigit() else 0)
+        assert at == end
+    assert (wire._RECORD.size, wire._EVENT.size) == (129, 40)
+    assert max(129 + columns * wire.tag_width(columns) for columns in range(1, 257)) == 385
+
+
+def test_every_domain_string_is_in_the_specification() -> None:
+    used = set()
+    for package in ("ledger", "anchoring", "contracts", "node", "api"):
+        for path in (ROOT / package).rglob("*.py"):
+            used |= set(re.findall(r"b\"(careseal/v1/[a-z]+)\"", path.read_text(encoding="utf-8")))
+    assert used == set(re.findall(r"\"(careseal/v1/[a-z]+)\"", SPEC))
+
+
+def test_encodings() -> None:
+    assert {rowcodec.SQLITE, rowcodec.PGTEXT} == set(re.findall(r"^### (\S+/1)$", SPEC, re.MULTILINE))
+    text = section("pgtext/1")
+    for setting in ("TimeZone = 'UTC'", "DateStyle = 'ISO, YMD'", "IntervalStyle = 'postgres'", "extra_float_digits = 3",
+                    "bytea_output = 'hex'", "standard_conforming_strings = on", "search_path = pg_catalog, public"):  # fmt: skip
+        assert f"`{setting}`" in text and f"SET {setting}" in _SETTINGS
+
+
+def fields(text: str, column: int = 0) -> set[str]:
+    return {name for row in cells(text) for name in re.findall(r"`(\w+)`", row[column])}
+
+
+def test_fields_of_files() -> None:
+    receipt = {field.name for field in dataclasses.fields(Receipt)}
+    assert fields(section("Receipt")) == receipt | {"careseal", "signature"}
+    assert fields(section("Network file")) == {field.name for field in dataclasses.fields(Network)} | {"careseal"}
+    assert set(re.findall(r"`(\w+)`", section("Settings"))) == {field.name for field in dataclasses.fields(Settings)} | {"careseal", "code"}
+    boxes = section("Boxes")
+    assert all(f"`{field.name}`" in boxes for field in dataclasses.fields(Keyring))
+
+
+def test_fields_of_evidence() -> None:
+    shown: dict[str, set[str]] = {}
+    part = ""
+    for row in cells(section("Evidence file")):
+        part = row[0].strip("`") or part
+        shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
+    assert {name: names for name, names in shown.items() if names} == {name: set(names) for name, names in evidence._FORMAT.items()}
+    links = set(re.findall(r"EvidenceInvalid\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
+    links |= set(re.findall(r"_checked\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
+    assert links <= {row[1] for row in cells(section("Verification")) if row[0].isdigit()}
+
+
+def test_sidecar_tables() -> None:
+    assert fields(section("Mirror")) == batch._PUT.keys() | {"subjects"}
+
+
+def test_storage_slots_and_gas() -> None:
+    shown = {(row[0].strip("`"), row[1]): int(row[2]) for row in cells(section("Storage")) if row[2].isdigit()}
+    assert shown == {(contract, name): load(contract).slots[name] for contract, name in shown}
+    assert f"gas limit {PUBLISH_GAS:,}" in SPEC
+
+
+@pytest.fixture(scope="module")
+def documents(lost: Trial) -> dict[str, dict[str, object]]:
+    """One event document of each kind, out of a home that was made, lost, restored and partly detached."""
+    patient = lost.one("SELECT min(patient_id) FROM visit")[0]
+    with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
+        erase_subject(home, f"subject:{patient}", 1)
+    lost.run("careseal detach --home NEW --table visit --gone")
+    connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
+    found = {}
+    for (body,) in connection.execute("SELECT body FROM documents ORDER BY entry"):
+        ((name, about),) = json.loads(body).items()
+        found[name] = about
+    connection.close()
+    return found
+
+
+def test_event_documents(documents: dict[str, dict[str, object]]) -> None:
+    rows = {row[1].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in cells(section("Event documents")) if row[1].startswith("`")}
+    assert rows.keys() == documents.keys()
+    for name, about in documents.items():
+        values = [item for value in about.values() for item in (value if isinstance(value, list) else [value])]
+        assert rows[name] == about.keys() | {key for value in values if isinstance(value, dict) for key in value}
