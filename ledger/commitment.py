@@ -13,22 +13,26 @@ stays closed. H is SHA-256, or SM3 (GB/T 32905) where the table asks for it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import blake2s, shake_256
+from hashlib import blake2s, sha256, shake_256
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from ledger.errors import ProofError
-from ledger.wire import Algorithm, tag_width
+from ledger.wire import MAX_COLUMNS, Algorithm, tag_width
 
 SALT_BYTES = 16
 _FIELDS = b"careseal/v1/fields"
 _ROOT = b"careseal/v1/root"
 _SUBJECT = b"careseal/v1/subject"
 _COPY = b"careseal/v1/copy"
+_SALTS = tuple(slice(SALT_BYTES * i, SALT_BYTES * (i + 1)) for i in range(MAX_COLUMNS))
+
+
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()
 
 
 def _sm3(data: bytes) -> bytes:
@@ -39,7 +43,7 @@ def _sm3(data: bytes) -> bytes:
 
 def digest_function(algorithm: int) -> Callable[[bytes], bytes]:
     """H of the table's algorithm, bytes to 32 bytes."""
-    return _sm3 if algorithm == Algorithm.SM3 else lambda data: hashlib.sha256(data).digest()
+    return _sm3 if algorithm == Algorithm.SM3 else _sha256
 
 
 def record_secret(subject_key: bytes, record: bytes, version: int) -> bytes:
@@ -64,8 +68,11 @@ def salts(algorithm: int, secret: bytes, columns: int) -> bytes:
 
 def field_digests(algorithm: int, secret: bytes, fields: Sequence[bytes]) -> list[bytes]:
     """The salted digest of each field, 32 bytes each."""
-    digest, salt = digest_function(algorithm), salts(algorithm, secret, len(fields))
-    return [digest(salt[SALT_BYTES * i : SALT_BYTES * (i + 1)] + field) for i, field in enumerate(fields)]
+    salt = salts(algorithm, secret, len(fields))
+    if algorithm == Algorithm.SM3:
+        return [_sm3(salt[place] + field) for place, field in zip(_SALTS[: len(fields)], fields, strict=True)]
+    # A call of _sha256 for each field of each row would be a fifth of the time that sealing takes.
+    return [sha256(salt[place] + field).digest() for place, field in zip(_SALTS[: len(fields)], fields, strict=True)]
 
 
 def field_root(algorithm: int, digests: Sequence[bytes]) -> bytes:
@@ -73,8 +80,7 @@ def field_root(algorithm: int, digests: Sequence[bytes]) -> bytes:
     return digest_function(algorithm)(_ROOT + b"".join(digests))
 
 
-@dataclass(frozen=True, slots=True)
-class Commitment:
+class Commitment(NamedTuple):
     """What a record entry says of its row."""
 
     row_digest: bytes
@@ -84,8 +90,8 @@ class Commitment:
 
 def commit(algorithm: int, secret: bytes, row: bytes, fields: Sequence[bytes]) -> Commitment:
     """Commit to a row: its canonical bytes, and the same split in fields."""
-    digests, width = field_digests(algorithm, secret, fields), tag_width(len(fields))
-    return Commitment(digest_function(algorithm)(secret + row), field_root(algorithm, digests), b"".join([d[:width] for d in digests]))
+    digests, tag = field_digests(algorithm, secret, fields), slice(tag_width(len(fields)))
+    return Commitment(digest_function(algorithm)(secret + row), field_root(algorithm, digests), b"".join([d[tag] for d in digests]))
 
 
 def verify_row(algorithm: int, secret: bytes, row: bytes, row_digest: bytes) -> None:
