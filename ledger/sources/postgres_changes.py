@@ -86,7 +86,7 @@ def closed_sql(table: LiveTable, shape: Shape, values: Sequence[str], final: str
         for column, value in zip(table.of(shape), values, strict=True)
     )
     # The line break keeps a comment at the end of the predicate from swallowing the rest.
-    return f"(SELECT coalesce(({final}\n), false) FROM (SELECT {named}) AS {quote(table.name)})"
+    return f"EXISTS (SELECT FROM (SELECT {named}) AS {quote(table.name)} WHERE ({final}\n))"
 
 
 def change_reader(shape: Shape) -> Callable[[bytes], Change]:

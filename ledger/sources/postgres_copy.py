@@ -19,8 +19,9 @@ RUN_BYTES = 4 << 20
 # `row_security` off makes the server refuse rather than hide rows.
 _SETTINGS = """
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3;
-SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET row_security = off; SET search_path = pg_catalog, public;
-SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off; SET work_mem = '32MB'
+SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET row_security = off;
+SET search_path = pg_catalog, public; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off;
+SET work_mem = '32MB'
 """
 _OLDEST = 130000
 
@@ -53,23 +54,25 @@ def copy_lines(connection: Connection, query: str) -> Iterator[list[bytes]]:
     try:
         with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
             get = connection.pgconn.get_copy_data
-            size = 100
             ended = False
             while not ended:
                 lines: list[bytes] = []
-                while len(lines) < size and not ended:
+                room = RUN_BYTES
+                while len(lines) < RUN_ROWS and room > 0:
                     # Most lines are in libpq's buffer already; only an empty one is worth psycopg's waiting loop.
                     count, data = get(1)
                     if count > 0:
                         lines.append(bytes(data)[:-1])
+                        room -= count
                     elif count == 0 and (waited := copy.read()):
                         lines.append(bytes(waited)[:-1])
+                        room -= len(waited)
                     else:
                         if count < 0:
                             _end(connection)
                         ended = True
+                        break
                 if lines:
-                    size = min(RUN_ROWS, max(1, RUN_BYTES * len(lines) // max(1, sum(map(len, lines)))))
                     yield lines
     except BaseException:
         if connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):

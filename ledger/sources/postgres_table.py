@@ -172,7 +172,7 @@ def order_of(kind: str, value: str, *, bytewise: bool = False) -> str:
     """The expression that orders by the bytes of the value's text; the bare value where its index has that order."""
     if kind in ("integer", "uuid", "bytea") or (kind == "text" and bytewise):
         return value
-    if kind in ("inet", "bpchar"):
-        # The cast to text adds a mask here and takes away blanks there, unlike the type's own text.
-        return f"format('%s', {value}) COLLATE \"C\""
+    if kind in ("inet", "bpchar", "boolean"):
+        # The cast to text adds a mask, takes away blanks or spells the value out, unlike the type's own text.
+        return f"CASE WHEN {value} IS NOT NULL THEN format('%s', {value}) END COLLATE \"C\""
     return f'{value}::text COLLATE "C"'

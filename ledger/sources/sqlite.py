@@ -3,6 +3,7 @@
 # ruff: noqa: S608 -- identifiers are quoted, and the statements carry no values
 from __future__ import annotations
 
+import os
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,9 @@ from ledger.sources.sqlite_errors import explained, undecodable
 from ledger.sources.sqlite_table import LiveTable, check_key, look, refuse_inexact, select_list, shape_of
 from ledger.sources.subject import SubjectPath, label_sql, parse
 
-CHUNK_ROWS = 1000
-CHUNK_BYTES = 4 << 20
+RUN_ROWS = 1000
+RUN_BYTES = 4 << 20
+STEP = 16  # rows fetched at once: nearly as fast as a thousand, and long documents do not add up
 
 
 class SqliteSource:
@@ -61,15 +63,13 @@ class SqliteSource:
     @contextmanager
     def freeze(self) -> Iterator[str | None]:
         """Hold off writers, so that all snapshots opened within show one state; None where this account may not write."""
+        # On a read-only file SQLite would take the lock for granted.
+        if self._read_only or not os.access(self._path, os.W_OK):
+            yield None
+            return
         with self._connected() as connection:
-            try:
-                with explained(str(self._path)):
-                    connection.execute("BEGIN IMMEDIATE")
-            except SourceError as error:
-                if getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
-                    yield None
-                    return
-                raise
+            with explained(str(self._path)):
+                connection.execute("BEGIN IMMEDIATE")
             try:
                 yield ""
             finally:
@@ -88,8 +88,8 @@ class SqliteSource:
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None:
         """Delete the changes with these ids from the queue; those already gone are passed over. Close snapshots before."""
         queue = f"main.{quote(sqlite_capture.queue_name(shape.table))}"
-        for first in range(0, len(uids), CHUNK_ROWS):
-            doomed = [(int.from_bytes(uid[16:], "big"), uid[:16]) for uid in uids[first : first + CHUNK_ROWS]]
+        for first in range(0, len(uids), RUN_ROWS):
+            doomed = [(int.from_bytes(uid[16:], "big"), uid[:16]) for uid in uids[first : first + RUN_ROWS]]
             with self._writing() as connection:
                 connection.executemany(f"DELETE FROM {queue} WHERE seq = ? AND uid = ?", doomed)
 
@@ -176,20 +176,31 @@ class SqliteSnapshot:
         width, key_width = len(shape.columns), len(shape.key)
         key_of = sortkey.encoder(shape.key_kinds)
         one_int = shape.key_kinds == ("int",)
-        pace = _Pace()
-        for found in self._fetch(statement, values, pace):
-            keys = sortkey.int_keys([row[0] for row in found]) if one_int else [key_of(row[:key_width]) for row in found]
+        keys: list[bytes] = []
+        data: list[bytes] = []
+        marks: list[str | None] = []
+        weight = 0
+        for found in self._fetch(statement, values):
+            new = sortkey.int_keys([row[0] for row in found]) if one_int else [key_of(row[:key_width]) for row in found]
             # The condition in SQL is as wide as SQLite's comparisons; the bounds are exact here.
-            begin = bisect_left(keys, low) if low is not None else 0
-            end = bisect_left(keys, high) if high is not None else len(keys)
-            taken = found[begin:end] if end - begin < len(found) else found
-            data = rowcodec.encode_sqlite_rows([row[:width] for row in taken] if path else taken)
-            pace.note(data)
-            if taken:
-                marks = [None if row[width] is None else printable(row[width]) for row in taken] if path else None
-                yield Rows(keys[begin:end], data, marks)
-            if end < len(found):
-                return
+            begin = bisect_left(new, low) if low is not None else 0
+            end = bisect_left(new, high) if high is not None else len(new)
+            ended = end < len(new)
+            if begin or ended:
+                new, found = new[begin:end], found[begin:end]
+            encoded = rowcodec.encode_sqlite_rows([row[:width] for row in found] if path else found)
+            keys += new
+            data += encoded
+            if path:
+                marks += [None if row[width] is None else printable(row[width]) for row in found]
+            weight += sum(map(len, encoded))
+            if len(data) + STEP > RUN_ROWS or weight >= RUN_BYTES:
+                yield Rows(keys, data, marks if path else None)
+                keys, data, marks, weight = [], [], [], 0
+            if ended:
+                break
+        if data:
+            yield Rows(keys, data, marks if path else None)
 
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
         """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError.
@@ -208,24 +219,27 @@ class SqliteSnapshot:
         seen = None
         if not self._has_queue(shape):
             return
-        pace = _Pace()
-        for found in self._fetch(sqlite_changes.changes_sql(table, shape, path, final), [], pace):
-            batch = []
+        batch: list[Change] = []
+        weight = 0
+        for found in self._fetch(sqlite_changes.changes_sql(table, shape, path, final), []):
             for row in found:
                 # Where an unenforced key has two rows, the change still is one.
                 if row[0] != seen:
-                    batch.append(read(row))
+                    batch.append(change := read(row))
                     seen = row[0]
-            pace.note([change.old_row or change.row or b"" for change in batch])
-            if batch:
+                    weight += len(change.old_row or b"") + len(change.row or b"")
+            if len(batch) + STEP > RUN_ROWS or weight >= RUN_BYTES:
                 yield batch
+                batch, weight = [], 0
+        if batch:
+            yield batch
 
     def touched(self, shape: Shape) -> Iterator[bytes]:
         """The sort keys, old and new, of all queued changes, each once and in order."""
         key_of = sortkey.encoder(shape.key_kinds)
         if not self._has_queue(shape):
             return
-        for found in self._fetch(sqlite_changes.touched_sql(shape), [], _Pace()):
+        for found in self._fetch(sqlite_changes.touched_sql(shape), []):
             yield from map(key_of, found)
 
     def pending_count(self, shape: Shape) -> int:
@@ -249,19 +263,19 @@ class SqliteSnapshot:
         with explained(self._place):
             return sqlite_capture.has_queue(self._connection, shape)
 
-    def _fetch(self, statement: str, values: Sequence[Value], pace: _Pace) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of an ordered query in runs of the pace's size; TEXT that is not UTF-8 comes as surrogate escapes."""
+    def _fetch(self, statement: str, values: Sequence[Value]) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of an ordered query, a few at a time; TEXT that is not UTF-8 comes as surrogate escapes."""
         done = 0
         with explained(self._place):
             cursor = self._connection.execute(statement, values)
         while True:
             with explained(self._place):
                 try:
-                    found = cursor.fetchmany(pace.size)
+                    found = cursor.fetchmany(STEP)
                 except sqlite3.OperationalError as error:
                     if not undecodable(error) or self._connection.text_factory is not str:
                         raise
-                    # Escapes leave valid text as it is, so the snapshot goes on with them; the lost run is read again.
+                    # Escapes leave valid text as it is, so the snapshot goes on with them; the lost rows are read again.
                     self._connection.text_factory = _escaped
                     cursor = self._connection.execute(f"{statement} LIMIT -1 OFFSET {done}", values)
                     continue
@@ -269,16 +283,6 @@ class SqliteSnapshot:
                 return
             done += len(found)
             yield found
-
-
-class _Pace:
-    """How many rows to fetch at once: a thousand, fewer where they are long, so that memory stays bounded."""
-
-    def __init__(self) -> None:
-        self.size = 100
-
-    def note(self, rows: Sequence[bytes]) -> None:
-        self.size = min(CHUNK_ROWS, max(1, CHUNK_BYTES * len(rows) // max(sum(map(len, rows)), 1)))
 
 
 def _escaped(stored: bytes) -> str:
@@ -308,9 +312,10 @@ def _within(table: LiveTable, shape: Shape, low: bytes | None, high: bytes | Non
     highest = sortkey.bound(shape.key_kinds, high) if high is not None else None
     # Where NULLs may precede the bound, reading simply ends at it: rows come in order.
     if highest is not None and table.never_null(shape.key[0]):
-        tests.append(f"{_compared(shape, 0)} <= ?")
+        tests.append(f"{_compared(shape, 0)} <= {_mark(highest[0][0])}")
         values = [*values, highest[0][0]]
-    return (f" WHERE {' AND '.join(tests)}" if tests else ""), values
+    raw: list[Value] = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for value in values]
+    return (f" WHERE {' AND '.join(tests)}" if tests else ""), raw
 
 
 def _from(shape: Shape, bounds: Sequence[Value]) -> tuple[str, list[Value]]:
@@ -322,10 +327,16 @@ def _from(shape: Shape, bounds: Sequence[Value]) -> tuple[str, list[Value]]:
         if bound is None:
             condition = "1" if place == last else f"({name} IS NOT NULL OR {condition})"
         elif place == last:
-            condition, values = f"{name} >= ?", [bound]
+            condition, values = f"{name} >= {_mark(bound)}", [bound]
         else:
-            condition, values = f"({name} >= ? AND ({name} > ? OR {condition}))", [bound, bound, *values]
+            mark = _mark(bound)
+            condition, values = f"({name} >= {mark} AND ({name} > {mark} OR {condition}))", [bound, bound, *values]
     return condition, values
+
+
+def _mark(value: Value) -> str:
+    """The placeholder of a bound: TEXT is bound as its bytes, for the driver refuses escaped ones."""
+    return "CAST(? AS TEXT)" if isinstance(value, str) else "?"
 
 
 def _compared(shape: Shape, place: int) -> str:

@@ -86,7 +86,7 @@ def closed_sql(table: LiveTable, shape: Shape, values: Sequence[str], final: str
         for name, value in zip(shape.names, values, strict=True)
     )
     # The line break keeps a comment at the end of the predicate from swallowing the rest.
-    return f"(SELECT (({final}\n) IS TRUE) FROM (SELECT {named}) AS {quote(table.name)})"
+    return f"EXISTS (SELECT 1 FROM (SELECT {named}) AS {quote(table.name)} WHERE ({final}\n))"
 
 
 def column_collations(table: LiveTable) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clinic import Clinic, PostgresClinic, SqliteClinic
@@ -17,10 +18,17 @@ def file(tmp_path: Path) -> Iterator[SqliteClinic]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def clinic_url(postgres: Any) -> str:
+    """The one database of this process's PostgreSQL clinics."""
+    url: str = postgres.database()
+    return url
+
+
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[PostgresClinic]:
     """A PostgreSQL clinic."""
-    made = PostgresClinic(request.getfixturevalue("postgres"))
+    made = PostgresClinic(request.getfixturevalue("postgres"), request.getfixturevalue("clinic_url"))
     yield made
     made.close()
 

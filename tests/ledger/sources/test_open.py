@@ -152,8 +152,8 @@ def test_postgresql_refusals(server: PostgresClinic, postgres: Any) -> None:
     assert "write his.visit" in refusal(server.url)
 
 
-def test_a_server_that_stops_is_one_line(postgres: Any) -> None:
-    clinic = PostgresClinic(postgres)
+def test_a_server_that_stops_is_one_line(server: PostgresClinic) -> None:
+    clinic = server
     clinic.run("CREATE TABLE visit (id int PRIMARY KEY)", "INSERT INTO visit SELECT generate_series(1, 5)")
     source = open_source(clinic.url)
     shape = shape_of(source, "visit")
@@ -161,7 +161,6 @@ def test_a_server_that_stops_is_one_line(postgres: Any) -> None:
         clinic.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'careseal'")
         list(snapshot.rows(shape))
     assert "\n" not in str(caught.value)
-    clinic.close()
 
 
 def test_an_account_without_rights(server: PostgresClinic, postgres: Any) -> None:
