@@ -113,12 +113,12 @@ class Batch:
 
     def set_state(self, table: int, key: bytes, state: State | None) -> None:
         """Set the state of a row's record, or forget the key."""
-        self._state[table, key] = state
         if state is None:
             # A flush deletes before it inserts: what was collected for this key goes first.
             self.flush()
             self.put("gone", table, key)
-        else:
+        self._state[table, key] = state
+        if state is not None:
             self.put("state", table, key, state.entry, state.sid, int(state.live))
 
     def body(self, index: int) -> bytes:

@@ -200,9 +200,7 @@ class World:
 
     def assert_intact(self, *, pending: int = 0) -> None:
         result = self.audit(record=False)
-        assert [shown(finding) for finding in result.findings] == []
-        assert result.ok
-        assert result.pending == pending
+        assert ([shown(finding) for finding in result.findings], result.ok, result.pending) == ([], True, pending), result.findings
 
     def entries(self) -> list[RecordEntry | EventEntry]:
         return [decode_entry(body) for part in self.home.journal.bodies(0, self.home.journal.size) for body in part]
