@@ -134,9 +134,14 @@ def print_finding(finding: Finding) -> None:
     out.print("  ".join(parts), markup=False, style="bold red" if finding.kind is not FindingKind.UNANCHORED else "yellow")
     for name in finding.columns:
         if finding.before is not None or finding.after is not None:
-            before = _("no copy was kept") if finding.before is None else finding.before.get(name)
-            after = _("gone") if finding.after is None else finding.after.get(name)
+            before = _value(finding.before, name, _("no copy was kept"))
+            after = _value(finding.after, name, _("gone"))
             say("    {name}: before: {before}  after: {after}", name=name, before=before, after=after)
+
+
+def _value(row: dict[str, str | None] | None, name: str, absent: str) -> str:
+    value = None if row is None else row.get(name)
+    return absent if row is None else "NULL" if value is None else value
 
 
 class Timer:

@@ -214,7 +214,8 @@ def _rewritten_journal(demo: Demo) -> None:
         try:
             _publish_forged(home, link, *forged)
         except ContractRefused as refused:
-            out.print(f"    {_('the contract reverts')}: {reported(refused.reason)}", markup=False, style="bold green")
+            text = _("    the contract reverts: {reason}").format(reason=reported(refused.reason))
+            out.print(text, markup=False, style="bold green")
         else:
             demo.failed += 1
     demo.expect(demo.audit(2))

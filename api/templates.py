@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from string import Formatter
 
 JOINT = "; "
+# Bounds on what one text may cost: how far texts are looked for within texts, and how long, in characters, a single one may be.
+DEEPEST = 5
+LONGEST = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Templates:
 
     def __init__(self, entries: Iterable[Entry], joint: str) -> None:
         self._exact: dict[str, str] = {}
-        self._others: list[tuple[int, str, Entry]] = []
+        self._others: list[tuple[int, bool, str, Entry]] = []
         self._compiled: dict[str, re.Pattern[str]] = {}
         self._joint = joint
         for entry in entries:
@@ -33,27 +36,32 @@ class Templates:
             if all(name is None for _, name, _, _ in parts):
                 self._exact["".join(literals)] = entry.translation.format()
             else:
-                self._others.append((sum(map(len, literals)), max(literals, key=len), entry))
-        self._others.sort(key=lambda other: (-other[0], other[2].template))
+                literal = "".join(literals)
+                self._others.append((len(literal), bool(re.search(r"\w", literal)), max(literals, key=len), entry))
+        self._others.sort(key=lambda other: (-other[0], other[3].template))
 
     def translate(self, text: str) -> str:
         """The text's translation; the text itself where no template makes it. Several texts joined by "; " are each translated."""
-        return self._best(text)[1]
+        return self._best(text, DEEPEST)[1]
 
-    def _best(self, text: str) -> tuple[int, str]:
+    def _best(self, text: str, deep: int) -> tuple[int, str]:
         """The translation that leaves least of the text as it is, and how many characters of the text it knows."""
         if text in self._exact:
             return len(text), self._exact[text]
         found = (0, text)
-        for literal, needle, entry in self._others:
+        if not deep:
+            return found
+        for literal, words, needle, entry in self._others if len(text) <= LONGEST else ():
             values = self._values(entry.template, text) if needle in text else None
             if values is not None:
-                inner = {name: self._best(value) if name in entry.texts else (0, value) for name, value in values.items()}
-                known = literal + sum(count for count, _ in inner.values())
-                if known > found[0]:
+                inner = {name: self._best(value, deep - 1) if name in entry.texts else (0, value) for name, value in values.items()}
+                inside = sum(count for count, _ in inner.values())
+                known = literal + inside
+                # Marks alone, such as a colon, do not make a text known.
+                if known > found[0] and (inside or words):
                     found = known, entry.translation.format(**{name: value for name, (_, value) in inner.items()})
         if JOINT in text:
-            parts = [self._best(part) for part in text.split(JOINT)]
+            parts = [self._best(part, deep - 1) for part in text.split(JOINT)]
             known = sum(count for count, _ in parts)
             if known > found[0] and all(count for count, _ in parts):
                 found = known, self._joint.join(part for _, part in parts)
