@@ -105,6 +105,14 @@ def test_sidecar_tables() -> None:
     assert fields(section("Mirror")) == batch._PUT.keys() | {"subjects"}
 
 
+def test_sidecar_rows_have_the_values_that_are_listed() -> None:
+    listed = {row[0].strip("`"): row[1].partition(":")[0].split(", ") for row in cells(section("Mirror")) if row[0].count("`") == 2}
+    marks = {name: statement.count("?") for name, statement in batch._PUT.items()} | {"subjects": 3}
+    listed.pop("table", None)
+    assert {name: len(values) for name, values in listed.items()} == {name: marks[name] for name in listed}
+    assert listed.keys() == marks.keys() - {"consumed", "to_consume"}
+
+
 def test_storage_slots_and_gas() -> None:
     shown = {(row[0].strip("`"), row[1]): int(row[2]) for row in cells(section("Storage")) if row[2].isdigit()}
     assert shown == {(contract, name): load(contract).slots[name] for contract, name in shown}
