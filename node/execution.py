@@ -6,10 +6,12 @@ a sealed header. Here the caller says who the sealer is, and nothing is added to
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from eth import EVM_RECURSION_LIMIT
 from eth.abc import AtomicWriteBatchAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI
 from eth.db.backends.base import BaseAtomicDB
 from eth.exceptions import Revert, VMError
@@ -27,6 +29,9 @@ from node import strict_rlp
 from node.errors import CallFailed, CallReverted
 from node.store import Store
 from node.transactions import fits
+
+# What py-evm imports lets Python recurse 100,000 deep; before that, nested JSON exhausts the stack and ends the process.
+sys.setrecursionlimit(EVM_RECURSION_LIMIT)
 
 ERROR_SELECTOR = bytes.fromhex("08c379a0")  # Error(string)
 
