@@ -118,8 +118,6 @@ def updated(language: str) -> Catalog:
     catalog.update(template, no_fuzzy_matching=True)
     catalog.obsolete.clear()
     catalog.revision_date = revised
-    catalog.project, catalog.version = "careseal", "1"
-    catalog.msgid_bugs_address = catalog.last_translator = "see SECURITY.md"
     return catalog
 
 
