@@ -1,0 +1,63 @@
+"""Kill -9 at every durable step of sealing: nothing is lost, nothing is there twice, and the normal command goes on."""
+
+from __future__ import annotations
+
+import pytest
+from world import World, kill_everywhere
+
+pytestmark = pytest.mark.slow
+
+
+def test_founding_and_joining_a_chain(place):
+    folder = place / "world"
+    folder.mkdir()
+    world = World(folder)
+    world.create_database()
+
+    def check():
+        if not (world.home / "network.json").exists() or world.run("status").code:
+            world.init()
+        world.ok("attach", *world.attachment)
+        world.settle()
+
+    init = ("--name", "First Hospital", "--kit", world.kit, *world.more)
+    assert kill_everywhere(world, "init", *init, check=check) > 25
+
+
+def test_attaching(place):
+    folder = place / "world"
+    folder.mkdir()
+    world = World(folder).init()
+    world.create_database()
+
+    def check():
+        world.change()
+        world.run("attach", *world.attachment)
+        world.settle(counted=False)
+
+    assert kill_everywhere(world, "attach", *world.attachment, check=check) > 5
+
+
+def test_sealing_the_baseline(world):
+    assert kill_everywhere(world, "seal", check=world.settle) > 20
+
+
+def test_sealing_changes(sealed):
+    sealed.change()
+    assert kill_everywhere(sealed, "seal", check=sealed.settle) > 20
+
+
+def test_verifying(sealed):
+    assert kill_everywhere(sealed, "verify", check=sealed.settle) > 3
+
+
+def test_detaching(sealed):
+    sealed.change()
+
+    def check():
+        sealed.run("detach")
+        assert sealed.rows("SELECT name FROM sqlite_master WHERE name LIKE 'careseal%'") == []
+        sealed.ok("seal")
+        sealed.check()
+
+    assert kill_everywhere(sealed, "detach", check=check) > 10
