@@ -437,6 +437,12 @@ def test_the_command_line_speaks_chinese(tmp_path):
     assert "不是 Careseal 主目录" in run("verify", "--home", str(tmp_path), LANG="zh_CN.UTF-8").stderr
 
 
+def test_a_terminal_that_knows_no_chinese_gets_no_traceback(tmp_path):
+    ended = run("sample-hospital", str(tmp_path / "his.db"), "--lang", "zh", PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u5f20\\u8868" in ended.stdout
+
+
 @pytest.mark.slow
 def test_the_demo_runs_in_chinese(tmp_path):
     ended = run("demo", "--folder", str(tmp_path / "demo"), "--lang", "zh")
