@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 from ledger import canonical
 from ledger.errors import WireError
@@ -151,20 +152,20 @@ def _index(db: sqlite3.Connection, report: JournalReport, heads: bytearray) -> N
     named, size = bytearray(len(heads)), len(heads)
     attached = [row[0] for row in db.execute("SELECT id FROM tables WHERE detached=0")]
     told = 0
-    for table in attached:
+    for table, (live, condition) in product(attached, ((1, "live=1"), (_DEAD, "live IS NOT 1"))):
         # Keys of another type than BLOB sort below: no walk over the table would meet them.
-        cursor = db.execute("SELECT entry, live FROM state WHERE tbl=? AND key>=x''", (table,))
+        cursor = db.execute(f"SELECT entry FROM state WHERE tbl=? AND key>=x'' AND {condition}", (table,))  # noqa: S608
         while rows := cursor.fetchmany(_CHUNK):
-            entries, lives = zip(*rows, strict=True)
+            entries = [row[0] for row in rows]
             first, count = entries[0], len(entries)
-            plain = isinstance(first, int) and 0 <= first <= size - count and set(lives) == {1}
-            if plain and entries == tuple(range(first, first + count)) and not any(named[first : first + count]):
-                named[first : first + count] = b"\1" * count
+            inside = isinstance(first, int) and 0 <= first <= size - count
+            if inside and entries == list(range(first, first + count)) and not any(named[first : first + count]):
+                named[first : first + count] = bytes((live,)) * count
                 continue
-            for entry, live in rows:
+            for entry in entries:
                 if isinstance(entry, int) and 0 <= entry < size:
                     # A second naming stays visible: it is neither 1 nor 2.
-                    named[entry] = _TWICE if named[entry] else (1 if live == 1 else _DEAD)
+                    named[entry] = _TWICE if named[entry] else live
                 elif (told := told + 1) <= _TOLD:
                     report.add(FindingKind.JOURNAL_ALTERED, f"the home's index names entry {entry}, which there is not", None, table)
     for start in range(0, size, _CHUNK):

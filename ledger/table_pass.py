@@ -110,10 +110,11 @@ class TablePass:
     def _matched(self, part: Matched, report: TableReport) -> None:
         states = part.states
         keys = self._keys
-        if not all(map(keys.__contains__, states.sids)):
+        known = all(map(keys.__contains__, states.sids))
+        if not known:
             keys = self._keys = self._subjects.keys(states.sids)
-        known = all(map(keys.__contains__, states.sids)) and self._erased.isdisjoint(states.sids)
-        if known and self._table.options.algorithm_code is Algorithm.SHA256:
+            known = all(map(keys.__contains__, states.sids))
+        if known and self._erased.isdisjoint(states.sids) and self._table.options.algorithm_code is Algorithm.SHA256:
             sha, prf = sha256, blake2s
             made = [
                 sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
