@@ -97,8 +97,11 @@ def audit(
         reports = _joined(scope, ranged)
         spots += journal.spots + _configuration(home, journal) if scope.journal else []
         spots += workers.schema_spots({report.table: report.unread for report in reports})
+        # A rolling audit walks the journal in one of its rounds only, for all tables.
+        told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
         reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
-        found = reporter.findings([*spots, *(spot for report in reports for spot in report.spots)], journal.violations, workers)
+        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal.violations, told)
+        found = reporter.findings(spots, workers)
     if anchors.lag is not None:
         found.append(Finding(FindingKind.UNANCHORED, None, detail=f"entries wait for their anchor for {anchors.lag:.0f} s"))
     names = {table.id: table.name for table in scope.tables}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -33,10 +33,10 @@ class Reporter:
         self._documents: dict[int, dict[str, tuple[int, int]]] = {}
         self._authors = dict(home.store.db.execute("SELECT id, name FROM authors"))
 
-    def findings(self, spots: Iterable[Spot], violations: Sequence[int], present: PresentRows) -> list[Finding]:
-        """One finding per row, the first that applies, of what the rows show now and what was marked when changes were sealed."""
+    def findings(self, spots: Iterable[Spot], present: PresentRows) -> list[Finding]:
+        """One finding per row, the first that applies, and all that are about no row."""
         rows: dict[object, list[Spot]] = {}
-        for number, spot in enumerate([*spots, *self._violations(violations)]):
+        for number, spot in enumerate(spots):
             rows.setdefault(self._row_of(spot) or number, []).append(spot)
         return [self._finding(found, present) for found in rows.values()]
 
@@ -47,10 +47,10 @@ class Reporter:
             return entry.table, entry.record
         return None if spot.key is None else (spot.table, spot.key)
 
-    def _violations(self, entries: Sequence[int]) -> list[Spot]:
+    def marked(self, entries: Sequence[int], tables: Set[int]) -> list[Spot]:
+        """What was found when changes were sealed: those of the marked `entries` that belong to `tables`."""
         known = {row[0]: row[1:] for row in self._home.store.db.execute("SELECT entry, key, columns, author FROM violations")}
-        marked = [(index, entry) for index in entries if (entry := self._entry(index)) is not None]
-        marked = [(index, entry) for index, entry in marked if entry.table in self._tables and not self._tables[entry.table].detached]
+        marked = [(index, entry) for index in entries if (entry := self._entry(index)) is not None and entry.table in tables]
         keys = self._keys_of({(entry.table, entry.record): known[index][0] for index, entry in marked if index in known})
         spots = []
         for index, entry in marked:
