@@ -19,7 +19,7 @@ from api import cli, console, extract, foreign
 from api.errors import FAILED
 from api.language import REPORT, _, choose, language, reported, set_language
 from api.messages import Reader, UntranslatableText, reported_texts, shown_texts
-from api.program import Program, read_module
+from api.program import Program, called, read_module
 from api.templates import Entry, Templates
 from careseal import CaresealError
 from contracts.calls import ContractRefused
@@ -180,6 +180,16 @@ def test_a_reader_takes_what_an_expression_can_be():
     reader = Reader(program(), every=True)
     reader.follow(ast.parse("'a' or 'b'", mode="eval").body, (read_module("m", ""), None))
     assert set(reader.templates) == {"a", "b"}
+
+
+def test_whatever_the_command_line_prints_goes_through_the_catalog():
+    printing = {"print", "echo", "BadParameter", "add_task"}
+    for path in sorted((ROOT / "api").glob("*.py")):
+        module = read_module(path.name, path.read_text())
+        for call, _inside in module.calls:
+            if called(call) in printing and call.args and isinstance(call.args[0], (ast.Constant, ast.JoinedStr)):
+                literal = "".join(n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+                assert not english_in(literal), f"{path.name}:{call.lineno}: wrap {literal!r} in _() or use say()"
 
 
 # Recognising texts
