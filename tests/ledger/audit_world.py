@@ -71,6 +71,12 @@ class SqliteHospital:
         with self.blind():
             self.run(statement, *values)
 
+    def drop_capture(self) -> None:
+        """Everything that capture made is gone, and the tables are as they were."""
+        for kind in ("trigger", "table"):
+            for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = ? AND name LIKE 'careseal%'", kind):
+                self.run(f'DROP {kind} "{name}"')
+
     def close(self) -> None:
         self.connection.close()
 
@@ -120,6 +126,9 @@ class PostgresHospital:
         with self.blind():
             self.run(statement, *values)
 
+    def drop_capture(self) -> None:
+        self.run("DROP SCHEMA careseal CASCADE")
+
     def role(self, name: str, *tables: str) -> str:
         """A login role that may do everything with these tables."""
         self.server.role(name)
@@ -167,6 +176,12 @@ class World:
     def attach(self, *tables: str, key: Sequence[str] = (), **options: Any) -> list[Attached]:
         made = Options(**{"capture": self.capture, **options})
         return attach(self.home, self.hospital.url, tables, key, made, self.tick())
+
+    def attach_again(self, table: str) -> None:
+        """Mend the table's capture, as the operator would."""
+        source = open_source(self.hospital.url)
+        source.install_capture(next(attached.shape for attached in attached_tables(self.home) if attached.name == table))
+        source.close()
 
     def seal(self, *, anchor: bool = True) -> int:
         """Seal, anchor, and return the number of entries added."""
