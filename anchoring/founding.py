@@ -51,6 +51,8 @@ def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], byt
     """A function that opens the embedded chain's sealer key when it is asked for. KeyUnavailable where another passphrase made it."""
 
     def open_key() -> bytes:
+        if not (chain / SEALER).exists():
+            raise AnchoringError(f"there is no chain in {chain}: mount its disk, put back a backup of that folder, or check its place")
         try:
             return bytes.fromhex(open_box(chain / SEALER, passphrase(), SEALER_PURPOSE)["key"])
         except KeyUnavailable as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from web3 import Web3
 from web3.exceptions import BlockNotFound
@@ -14,6 +15,7 @@ from anchoring.link import Link
 from anchoring.network import Network
 from anchoring.receipt import Receipt, read_receipt
 from contracts.actions import KeyKind
+from contracts.calls import ChainHead
 from ledger.audit import Anchors, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
@@ -48,6 +50,7 @@ def verify(
     if on_chain.generation != home.journal.generation:
         detail = f"the chain is at generation {on_chain.generation} of this journal, the home at {home.journal.generation}"
         extra.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
+    extra += _behind(home, on_chain)
     for path in receipts:
         receipt, signer = read_receipt(path)
         _belongs(home.settings, receipt, signer, link, path)
@@ -64,7 +67,25 @@ def verify(
     extra += _earlier_generations(link, home.journal.generation)
     if extra:
         result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *result.findings])
-    return Verified(result, bool(receipts) or "://" in home.settings.chain)
+    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain))
+
+
+def _is_elsewhere(chain: str) -> bool:
+    """Whether a chain is reached over a network: one that this machine serves to itself is rolled back with it."""
+    host = urlsplit(chain).hostname if "://" in chain else None
+    return host is not None and host != "localhost" and not host.startswith("127.") and host != "::1"
+
+
+def _behind(home: Home, on_chain: ChainHead) -> list[Finding]:
+    """What the home's own notes and its mirror say of the chain and the home: that one of them was rolled back."""
+    size = 0 if on_chain.last is None else on_chain.last.size
+    noted = home.journal.latest(anchored=True)
+    if noted is not None and noted.generation == on_chain.generation and size < noted.size:
+        detail = f"the chain has {size} entries, this home saw {noted.size} anchored: the chain was rolled back; seal publishes them again"
+        return [Finding(FindingKind.ROLLED_BACK, None, detail=detail)]
+    if home.mirror_is_ahead() and size <= home.journal.size:
+        return [Finding(FindingKind.ROLLED_BACK, None, detail="the mirror holds entries that the home lacks: run careseal restore")]
+    return []
 
 
 def check_network(link: Link, network: Network) -> None:

@@ -192,6 +192,10 @@ def catch_up(path: Path, settings: Settings, keyring: Keyring, taken: Callable[[
 
 def _unpack(archive: Path, keyring: Keyring, folder: Path) -> None:
     try:
+        archive.open("rb").close()
+    except OSError as error:
+        raise HomeError(f"cannot read the backup {archive}: {error.strerror}") from error
+    try:
         with tempfile.TemporaryFile(dir=folder) as plain:
             _decrypt(archive, keyring.mirror, plain)
             plain.seek(0)

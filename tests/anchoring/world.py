@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import forked
@@ -14,7 +15,7 @@ import forked
 import ledger.keys
 from contracts.calls import Journals
 from ledger.backup import rebuild
-from ledger.home import Home, read_keyring, read_settings
+from ledger.home import Home, read_keyring, read_settings, write_settings
 from node.client import connect
 
 PASSPHRASE = "correct horse"
@@ -70,6 +71,14 @@ class World:
         outcome = self.run(command, *arguments, **options)
         assert outcome.code == 2, (command, outcome)
         return outcome.line()
+
+    def refused_at(self, home: Path, command: str, *arguments: object) -> str:
+        """The same on another home."""
+        mine, self.home = self.home, home
+        try:
+            return self.refused(command, *arguments)
+        finally:
+            self.home = mine
 
     def init(self) -> World:
         self.ok("init", "--name", "First Hospital", "--kit", self.kit, *self.more)
@@ -127,6 +136,12 @@ class World:
     def setting(self, name: str):
         """A value of the home's settings."""
         return json.loads((self.home / "home.json").read_bytes())[name]
+
+    def set(self, name: str, value: str) -> None:
+        """Change one of the home's settings, as its owner could."""
+        with quick_keys():
+            keyring = read_keyring(self.home, PASSPHRASE.encode())
+            write_settings(self.home, replace(read_settings(self.home, keyring), **{name: value}), keyring)
 
     def settle(self, *, counted: bool = True) -> None:
         """Run the normal commands, and hold everything against everything."""
