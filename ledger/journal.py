@@ -71,9 +71,9 @@ class Journal:
     def entry(self, index: int) -> bytes:
         """The bytes of one entry; LedgerError where there is none."""
         row = self._db.execute("SELECT body FROM entries WHERE idx=?", (index,)).fetchone()
-        if row is None:
-            raise LedgerError(f"the journal has no entry {index}")
-        return bytes(row[0])
+        if row is None or not isinstance(row[0], bytes):
+            raise LedgerError(f"the journal has no entry {index}: restore the home from its mirror or backup")
+        return row[0]
 
     def bodies(self, first: int, end: int, chunk: int = 2048) -> Iterator[list[bytes]]:
         """Entries first to end-1 in runs of at most `chunk`."""
