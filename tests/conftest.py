@@ -126,9 +126,9 @@ class PostgresServer:
         return made.render_as_string(hide_password=False)
 
     def connect(self, database: str, user: str = SUPERUSER, *, autocommit: bool = True) -> psycopg.Connection:
-        """A psycopg connection to a database given by name or URL."""
+        """A psycopg connection to a database given by name or URL; nothing is prepared, for tests alter tables between statements."""
         name = database.partition("?")[0].rpartition("/")[2]
-        return psycopg.connect(self._conninfo(name, user), autocommit=autocommit)
+        return psycopg.connect(self._conninfo(name, user), autocommit=autocommit, prepare_threshold=None)
 
     def _conninfo(self, database: str, user: str = SUPERUSER) -> str:
         return psycopg.conninfo.make_conninfo(host=str(self.directory), port=self.port, user=user, dbname=database)

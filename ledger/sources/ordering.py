@@ -38,7 +38,8 @@ def in_order(shape: Shape, batches: Iterable[list[Change]]) -> Iterator[list[Cha
 
 def _caused(shape: Shape, later: Change, earlier: Change) -> bool:
     """Whether `later`, by its place in the queue, made the row that `earlier` changed on."""
-    if earlier.op != "U" or later.op not in ("I", "U") or earlier.old_key != later.new_key:
+    # An update that moved its row away made room for another row of the old key, and caused nothing.
+    if earlier.op != "U" or later.op not in ("I", "U") or not earlier.old_key == earlier.new_key == later.new_key:
         return False
     if later.op == "I":
         return True

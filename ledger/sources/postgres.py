@@ -34,7 +34,7 @@ class PostgresSource:
         self.url = url
         self._place = parsed.set(drivername="postgresql", password=None, query={}).render_as_string()
         self._busy_seconds = busy_seconds
-        options = {**parsed.query, **parsed.translate_connect_args(database="dbname", username="user")}
+        options = {"connect_timeout": "10", **parsed.query, **parsed.translate_connect_args(database="dbname", username="user")}
         try:
             self._conninfo = make_conninfo(**{name: str(value) for name, value in options.items()})
         except psycopg.ProgrammingError as error:
@@ -73,6 +73,8 @@ class PostgresSource:
             types = TypeBook(connection)
             table = look(connection, types, shape.table)
             refuse_inexact(table, shape)
+            if table.has_heirs:
+                raise SourceError(f"tables inherit from {shape.table!r}, and triggers do not see their rows: use --capture scan")
             postgres_capture.install(connection, table, shape)
 
     def remove_capture(self, shape: Shape) -> None:

@@ -295,9 +295,12 @@ def _queue_faults(connection: Connection, shape: Shape, names: Names) -> list[st
         "SELECT c.relpersistence <> 'p' OR c.relrowsecurity OR c.relhasrules"
         " OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid)"
         " OR NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
+        " OR NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'seq' AND a.attidentity = 'a')"
+        " OR NOT EXISTS (SELECT FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+        "  WHERE a.attrelid = c.oid AND a.attname = 'uid' AND pg_get_expr(d.adbin, d.adrelid) = 'gen_random_uuid()')"
         " FROM pg_class c WHERE c.oid = to_regclass(%s)",
         (f"{SCHEMA}.{quote(names.queue)}",),
     ).fetchone()
     if meddled and meddled[0]:
-        found.append("the capture queue has a trigger, rule, policy or lost its key")
+        found.append("the capture queue has a trigger, a rule, a policy, or lost its key or defaults")
     return found

@@ -18,7 +18,8 @@ ROW = "careseal_row"
 
 _TABLE = """
 SELECT c.oid, n.nspname, c.relname, c.relkind,
-       (SELECT datcollate FROM pg_database WHERE datname = current_database()) IN ('C', 'POSIX')
+       (SELECT datcollate FROM pg_database WHERE datname = current_database()) IN ('C', 'POSIX'),
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s
 """
@@ -49,7 +50,7 @@ class LiveColumn:
 
 @dataclass(frozen=True, slots=True)
 class LiveTable:
-    """A table as it is now; `uniques` are the column sets that an index keeps unique, the primary key first."""
+    """A table as it is now; `uniques` are the column sets that an index keeps unique, `has_heirs`: other tables inherit from it."""
 
     oid: int
     schema: str
@@ -57,6 +58,7 @@ class LiveTable:
     columns: tuple[LiveColumn, ...]
     primary_key: tuple[str, ...]
     uniques: tuple[frozenset[str], ...]
+    has_heirs: bool
 
     @property
     def sql(self) -> str:
@@ -99,7 +101,7 @@ def find(connection: Connection, types: TypeBook, table: str) -> LiveTable | Non
     found = next((row for place in places if (row := connection.execute(_TABLE, place).fetchone())), None)
     if found is None:
         return None
-    oid, schema, name, kind, c_database = found
+    oid, schema, name, kind, c_database, has_heirs = found
     if kind not in ("r", "p"):
         raise SourceError(f"{table!r} is {_KINDS.get(kind, 'no table')}: attach the tables that hold its rows")
     columns = tuple(
@@ -115,7 +117,7 @@ def find(connection: Connection, types: TypeBook, table: str) -> LiveTable | Non
     )
     uniques = sorted(connection.execute(_UNIQUES, (oid,)).fetchall(), reverse=True)
     primary = next((tuple(names) for is_primary, names in uniques if is_primary), ())
-    return LiveTable(oid, schema, name, columns, primary, tuple(frozenset(names) for _, names in uniques))
+    return LiveTable(oid, schema, name, columns, primary, tuple(frozenset(names) for _, names in uniques), has_heirs)
 
 
 def shape_of(table: LiveTable, key: Sequence[str] | None) -> Shape:

@@ -27,13 +27,18 @@ def changes_sql(table: LiveTable, shape: Shape, subject: SubjectPath | None, fin
     keys = numbered("k", len(shape.key))
     as_new = ", ".join(f"{new} AS {key}" for new, key in zip(news, keys, strict=True))
     as_old = ", ".join(f"{old} AS {key}" for old, key in zip(olds, keys, strict=False))
-    # Twice the sequence number, odd where the key is the one under which the row is found after the change.
-    last = (
-        f"SELECT max(code) FROM (SELECT 2 * seq + 1 AS code, {as_new} FROM {queue} WHERE op IN ('I', 'U') "
-        f"UNION ALL SELECT 2 * seq + (op = 'R'), {as_old} FROM {queue} WHERE op IN ('U', 'D', 'R')) "
-        f"GROUP BY {', '.join(f'{key} COLLATE BINARY' for key in keys)}"
-    )
-    met = [f"(2 * q.seq + 1) IN ({last})"]
+
+    def last(removing: str) -> str:
+        # Twice the sequence number, odd where the key is the one under which the row is found after the change.
+        return (
+            f"SELECT max(code) FROM (SELECT 2 * seq + 1 AS code, {as_new} FROM {queue} WHERE op IN ('I', 'U') "
+            f"UNION ALL SELECT 2 * seq + (op = 'R'), {as_old} FROM {queue} WHERE op IN ({removing})) "
+            f"GROUP BY {', '.join(f'{key} COLLATE BINARY' for key in keys)}"
+        )
+
+    # An R may turn out to be none, so the change before it keeps the row as well.
+    any_last, sure_last = last("'U', 'D', 'R'"), last("'U', 'D'")
+    met = [f"CASE q.op WHEN 'R' THEN (2 * q.seq + 1) IN ({any_last}) ELSE (2 * q.seq + 1) IN ({sure_last}) END"]
     for name, new, old in zip(shape.key, news, olds, strict=False):
         target = f"CASE q.op WHEN 'R' THEN q.{old} ELSE q.{new} END"
         # The first comparison uses the column's own index and collation, the second is exact.

@@ -56,8 +56,6 @@ class PostgresClinic:
         server.role("doctor")
         self.admin.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO doctor; GRANT CREATE, USAGE ON SCHEMA public TO doctor")
         self.connection = server.connect(self.url, "doctor")
-        # Tests alter tables between the same statements.
-        self.admin.prepare_threshold = self.connection.prepare_threshold = None
 
     def _empty(self) -> None:
         """Far faster than another database."""

@@ -258,7 +258,7 @@ def _replay(shape: Shape, before: dict[object, object], told_changes: list[tuple
     return rows
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=CHURN)
 def test_any_traffic_can_be_replayed(clinic: Clinic, steps: list[tuple[str, int, int, str]]) -> None:
     """Old rows chain, and the last change of every row carries what the table holds."""

@@ -79,6 +79,9 @@ def test_a_conflict_resolved_without_a_loss_shows_the_row_unchanged(file: Sqlite
     with pytest.raises(sqlite3.IntegrityError):
         file.run("INSERT INTO t VALUES (1, 'q', 1)")
     assert len(changes_of(source, shape)) == 3
+    file.run("INSERT OR IGNORE INTO t VALUES (5, 'x', 1)")
+    # The update keeps the present row, for the last R is none.
+    assert [(c.op, plain_row(shape, c.row)) for c in changes_of(source, shape)[2:]] == [("U", (1, "x", 1)), ("R", (1, "x", 1))]
 
 
 def test_a_removed_row_is_gone_after_its_capture(file: SqliteClinic) -> None:
