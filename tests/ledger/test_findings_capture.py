@@ -94,7 +94,7 @@ def test_an_edited_trigger_is_found(sqlite: World, edit: Callable[[str], str]) -
 )
 def test_capture_that_was_meddled_with_on_postgres(pg: World, statement: str) -> None:
     visits(pg)
-    [(function,)] = pg.hospital.rows("SELECT proname FROM pg_proc WHERE pronamespace = 'careseal'::regnamespace AND proname LIKE 'capture%'")
+    [(function,)] = pg.hospital.rows("SELECT proname FROM pg_proc WHERE proname LIKE 'capture%'")
     [(counter,)] = pg.hospital.rows("SELECT relname FROM pg_class WHERE relkind = 'S' AND relname LIKE 'failures%'")
     pg.assert_intact()
     pg.hospital.run(statement.format(_triggers(pg)[0], function=function, queue=_queue_table(pg), counter=counter))
