@@ -1,4 +1,7 @@
-"""Every command of the program, its options and its help."""
+"""Every command of the program, its options and its help.
+
+A command imports what it needs when it runs: web3.py and py-evm take a second, and help should not.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +9,25 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anchoring.evidence import verify_evidence
-from anchoring.export import export_evidence
-from anchoring.founding import NETWORK, Plan, create_home, sealer_key
-from anchoring.link import Link, open_link
-from anchoring.network import Network, read_network
-from anchoring.receipt import make_receipt
-from anchoring.sealing import sealed
-from anchoring.verify import check_network, verify
-from api import console, node_commands, recovery, worker
-from api.console import Timer, print_json, progress, say
+from api import evidence_commands, node_commands, recovery, worker
+from api.console import Timer, audit_json, print_audit, print_json, progress, say
 from api.duration import seconds
+from api.evidence_commands import read_trusted
 from api.language import _, reported
+from api.options import HomeOption, JsonOption, PassphraseOption
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
 from careseal import __version__
-from ledger.attach import attach, detach
-from ledger.audit import Scope
 from ledger.errors import LedgerError, SourceError
-from ledger.files import write_durably
-from ledger.home import Home, chain_is_inside
-from ledger.journal import Checkpoint
-from ledger.mirror import start_mirror
-from ledger.seal import tables_of
-from ledger.sources import open_source
-from ledger.tables import Attached, Options, attached_tables, find_table
-from samples.hospital import build as build_hospital
 
-HomeOption = Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
-PassphraseOption = Annotated[
-    Path | None, typer.Option("--passphrase-file", help=_("File with the passphrase; else CARESEAL_PASSPHRASE or the unlock file."))
-]
-JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+if TYPE_CHECKING:
+    from anchoring.link import Link
+    from ledger.home import Home
+    from ledger.journal import Checkpoint
+    from ledger.tables import Attached
 
 
 def build() -> typer.Typer:
@@ -54,7 +41,7 @@ def build() -> typer.Typer:
     for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
                     recovery.restore_command, sample_hospital, demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
-    app.add_typer(evidence_app(), name="evidence")
+    app.add_typer(evidence_commands.app(), name="evidence")
     app.add_typer(node_commands.app(), name="node")
     return app
 
@@ -72,6 +59,8 @@ def _version(version: Annotated[bool, typer.Option("--version", help=_("Print th
 @contextmanager
 def opened(path: Path, passphrase_file: Path | None) -> Iterator[tuple[Home, Link]]:
     """A home for writing, and its chain."""
+    from ledger.home import Home
+
     secret = passphrase(passphrase_file)
     with Home.open(path, lambda: secret) as home, linked(home, secret) as link:
         yield home, link
@@ -80,6 +69,9 @@ def opened(path: Path, passphrase_file: Path | None) -> Iterator[tuple[Home, Lin
 @contextmanager
 def linked(home: Home, secret: bytes) -> Iterator[Link]:
     """The chain of an opened home."""
+    from anchoring.founding import sealer_key
+    from anchoring.link import open_link
+
     chain = home.settings.chain
     key = None if "://" in chain else sealer_key(Path(chain), lambda: secret)
     with open_link(home.settings, home.keyring.sealing, key, time.time) as link:
@@ -101,6 +93,9 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Create a home, and found or join a chain."""
+    from anchoring.founding import NETWORK, Plan, create_home
+    from ledger.home import chain_is_inside
+
     secret = passphrase(passphrase_file, create=True)
     spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
     kit = kit or home.with_name(f"{home.name}-recovery-kit.json")
@@ -151,6 +146,11 @@ def attach_command(
     as_json: JsonOption = False,
 ) -> None:
     """Put tables of a database under seal."""
+    from ledger.attach import attach
+    from ledger.home import Home
+    from ledger.sources import open_source
+    from ledger.tables import Options
+
     options = Options(
         capture,  # type: ignore[arg-type]
         tuple(writer or ()),
@@ -187,6 +187,10 @@ def detach_command(
     as_json: JsonOption = False,
 ) -> None:
     """Seal what is captured, restore the schema as it was, and end the sealing of tables."""
+    from ledger.attach import detach
+    from ledger.home import Home
+    from ledger.seal import tables_of
+
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home:
         tables = list(tables_of(opened_home, table or ()))
@@ -210,6 +214,10 @@ def seal_command(
     as_json: JsonOption = False,
 ) -> None:
     """Seal new and changed rows, and publish the checkpoint on the chain."""
+    from anchoring.sealing import sealed
+    from ledger.home import Home
+    from ledger.mirror import start_mirror
+
     timer = Timer()
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home, progress(not as_json) as rows:
@@ -239,6 +247,9 @@ def seal_json(added: int, checkpoint: Checkpoint | None, receipt: Path | None, t
 
 def write_receipt(home: Home, link: Link, checkpoint: Checkpoint, path: Path | None) -> Path:
     """Write the signed receipt of an anchored checkpoint."""
+    from anchoring.receipt import make_receipt
+    from ledger.files import write_durably
+
     target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
     try:
         if path is None:
@@ -265,9 +276,13 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
+    from anchoring.verify import check_network, verify
+    from ledger.audit import Scope
+    from ledger.seal import tables_of
+
     timer = Timer()
     lag = seconds(max_lag)
-    trusted = None if network is None else _network(network)
+    trusted = None if network is None else read_trusted(network)
     with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
         if trusted is not None:
             check_network(link, trusted)
@@ -276,14 +291,17 @@ def verify_command(
             opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
         )
     if as_json:
-        print_json(console.audit_json(verified.audit, timer.seconds, verified.external))
+        print_json(audit_json(verified.audit, timer.seconds, verified.external))
     else:
-        console.print_audit(verified.audit, timer.seconds, verified.external)
+        print_audit(verified.audit, timer.seconds, verified.external)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
 def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: JsonOption = False) -> None:
     """Show the home's tables, journal, chain and mirror."""
+    from ledger.home import Home, chain_is_inside
+    from ledger.tables import attached_tables
+
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home:
         tables = [
@@ -329,6 +347,8 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
 
 def waiting(table: Attached) -> int | None:
     """How many captured changes wait to be sealed; None where the database cannot be reached."""
+    from ledger.sources import open_source
+
     try:
         with closing(open_source(table.source)) as source, source.snapshot() as snapshot:
             return snapshot.pending_count(table.shape)
@@ -342,6 +362,8 @@ def sample_hospital(
     as_json: JsonOption = False,
 ) -> None:
     """Build a hospital's database from synthetic patients (Synthea)."""
+    from samples.hospital import build as build_hospital
+
     with progress(not as_json) as rows:
         counts = build_hospital(file, site, progress=lambda table, done, total: rows(table, 0))
     if as_json:
@@ -359,75 +381,6 @@ def demo(
     from api.demo import run_demo
 
     raise typer.Exit(run_demo(folder))
-
-
-def evidence_app() -> typer.Typer:
-    """`careseal evidence export|verify`."""
-    app = typer.Typer(no_args_is_help=True, help=_("Make and verify evidence files."))
-
-    @app.command("export", help=_("Write the evidence of a record's sealed version."))
-    def export(
-        home: HomeOption,
-        table: Annotated[str, typer.Argument(metavar="TABLE")],
-        key: Annotated[list[str], typer.Argument(metavar="KEY...", help=_("The record's key, in the order of the key columns."))],
-        output: Annotated[Path, typer.Option("--output", "-o", help=_("The evidence file to write."))],
-        passphrase_file: PassphraseOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        with opened(home, passphrase_file) as (opened_home, link):
-            find_table(opened_home, table)
-            data, proved = export_evidence(opened_home, link, _network(home / NETWORK), table, key)
-        try:
-            write_durably(output, data)
-        except OSError as error:
-            raise LedgerError(f"cannot write {output}: {error.strerror}") from error
-        if as_json:
-            return print_json({"file": str(output), "bytes": len(data), "size": proved.size, "block": proved.block})
-        say("{file}: {bytes} bytes", file=output, bytes=len(data))
-        return None
-
-    @app.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated or foreign, 2 unreadable."))
-    def verify_file(
-        file: Annotated[Path, typer.Argument(metavar="FILE")],
-        network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
-        values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
-        as_json: JsonOption = False,
-    ) -> None:
-        trusted = _network(network)
-        try:
-            with file.open("rb") as source:
-                data = source.read((1 << 25) + 1)
-        except OSError as error:
-            raise LedgerError(f"cannot read {file}: {error.strerror}") from error
-        proved = verify_evidence(data, trusted)
-        shown = {
-            "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
-            "version": proved.version, "proved_at": console.iso(proved.header_time),
-            "kind": proved.kind, "baseline": proved.baseline, "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
-            "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
-            "later_versions_excluded": False,
-        } | ({"values": proved.values} if values else {})  # fmt: skip
-        if as_json:
-            return print_json(shown)
-        say(
-            "VALID: version {version} of a record of {table}, sealed {time} by {name} (institution {number}), anchored in block {block}",
-            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), name=proved.name,
-            number=proved.institution, block=proved.block,
-        )  # fmt: skip
-        say("baseline at attach: nothing is proved about earlier times" if proved.baseline else "sealed when written")
-        say("later versions are not excluded")
-        for name, value in proved.values.items() if values else ():
-            console.out.print(f"  {name} = {value}", markup=False)
-        return None
-
-    return app
-
-
-def _network(path: Path) -> Network:
-    try:
-        return read_network(path)
-    except OSError as error:
-        raise LedgerError(f"cannot read the network file {path}: {error.strerror}") from error
 
 
 def _say_chain_is_inside() -> None:

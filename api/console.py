@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from api.language import _, reported
-from ledger.audit import AuditResult
 from ledger.findings import Finding, FindingKind, IntactAt
+
+if TYPE_CHECKING:
+    from ledger.audit import AuditResult
 
 Rows = Callable[[str, int], None]
 out = Console(highlight=False, soft_wrap=True)

@@ -7,26 +7,22 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anchoring.founding import NETWORK, sealer_key
-from anchoring.network import institution_name
 from api.console import print_json, progress, say
 from api.language import _
+from api.options import HomeOption as NeededHome
+from api.options import JsonOption, PassphraseOption
 from api.passphrase import passphrase
-from contracts.actions import Action, Role, admit, new_generation, replace_sealing_key, suspend
 from ledger.errors import HomeError
-from ledger.home import Home, read_settings
-from node.client import connect
-from node.embedded import EmbeddedChain
-from node.server import serve
+
+if TYPE_CHECKING:
+    from contracts.actions import Action
 
 HomeOption = Annotated[Path | None, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
 ChainOption = Annotated[Path | None, typer.Option("--chain", help=_("The chain's folder; default: the home's chain."))]
-PassphraseOption = Annotated[Path | None, typer.Option("--passphrase-file")]
-JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
 
 
 def app() -> typer.Typer:
@@ -48,6 +44,9 @@ def run(
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Serve the embedded chain on loopback until interrupted; other commands then use it."""
+    from anchoring.founding import sealer_key
+    from node.server import serve
+
     folder, secret = _folder(home, chain), passphrase(passphrase_file)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,6 +58,8 @@ def run(
 
 def status(home: HomeOption = None, chain: ChainOption = None, as_json: JsonOption = False) -> None:
     """Show the chain's id and head."""
+    from node.client import connect
+
     target = _target(home, chain)
     with connect(target, None, time.time) as w3:
         head = w3.eth.get_block("latest")
@@ -76,6 +77,8 @@ def status(home: HomeOption = None, chain: ChainOption = None, as_json: JsonOpti
 
 def check(home: HomeOption = None, chain: ChainOption = None) -> None:
     """Walk the whole embedded chain: every block, seal and state."""
+    from node.embedded import EmbeddedChain
+
     with progress(True) as rows, EmbeddedChain.open(_folder(home, chain), None, time.time) as opened:
         done = 0
 
@@ -90,11 +93,12 @@ def check(home: HomeOption = None, chain: ChainOption = None) -> None:
 
 
 def members(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    home: NeededHome,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the consortium's institutions and open proposals."""
+    from anchoring.network import institution_name
     from api.commands import opened
 
     with opened(home, passphrase_file) as (_home, link):
@@ -119,48 +123,58 @@ def members(
 
 
 def admit_member(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    home: NeededHome,
     account: Annotated[str, typer.Option("--account", help=_("The new institution's account, as its init printed it."))],
     name: Annotated[str, typer.Option("--name", help=_("The new institution's name."))],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to admit an institution; the majority's vote admits it."""
+    from anchoring.network import institution_name
+    from contracts.actions import Role, admit
+
     _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, account))
 
 
 def suspend_member(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    home: NeededHome,
     institution: Annotated[int, typer.Option("--institution", min=1)],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to suspend an institution for good."""
+    from contracts.actions import suspend
+
     _vote(home, passphrase_file, suspend(institution))
 
 
 def replace_key(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    home: NeededHome,
     institution: Annotated[int, typer.Option("--institution", min=1)],
     account: Annotated[str, typer.Option("--account")],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to give an institution that lost its key another account."""
+    from contracts.actions import replace_sealing_key
+
     _vote(home, passphrase_file, replace_sealing_key(institution, account))
 
 
 def approve_generation(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")],
+    home: NeededHome,
     institution: Annotated[int, typer.Option("--institution", min=1)],
     generation: Annotated[int, typer.Option("--generation", min=1)],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to let an institution begin a new generation of its journal; the old one stays a permanent finding."""
+    from contracts.actions import new_generation
+    from ledger.home import Home
+
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home:
         journals = opened_home.settings.journals
     _vote(home, passphrase_file, new_generation(institution, generation, journals))
 
 
-def close_founding(home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME")], passphrase_file: PassphraseOption = None) -> None:
+def close_founding(home: NeededHome, passphrase_file: PassphraseOption = None) -> None:
     """End the founding phase: from now on members are admitted by vote only."""
     from api.commands import opened
 
@@ -191,6 +205,8 @@ def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:
 
 
 def _target(home: Path | None, chain: Path | None) -> str | Path:
+    from ledger.home import read_settings
+
     if chain is not None:
         return chain
     if home is None:
@@ -199,6 +215,8 @@ def _target(home: Path | None, chain: Path | None) -> str | Path:
 
 
 def _folder(home: Path | None, chain: Path | None) -> Path:
+    from anchoring.founding import NETWORK
+
     target = _target(home, chain)
     if isinstance(target, str) and "://" in target:
         raise HomeError("this home's chain is reached by URL: only an embedded chain in a folder can be served or checked here")

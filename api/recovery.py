@@ -5,29 +5,31 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anchoring.publish import publish
-from anchoring.restore import Lost, bring_back, catch_up_in_place, finish_restore, still_files
-from api import console
-from api.console import Timer, print_json, progress, say
+from api.console import Timer, audit_json, print_audit, print_json, progress, say
 from api.language import _
+from api.options import HomeOption, JsonOption, PassphraseOption
 from api.passphrase import passphrase
-from ledger.backup import backup, read_kit
 from ledger.errors import HomeError
-from ledger.home import CONFIG, Home, chain_is_inside, read_keyring, read_settings
-from ledger.mirror import holds_batches, start_mirror
+
+if TYPE_CHECKING:
+    from anchoring.restore import Lost
 
 
 def backup_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The backup file to write."))],
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))],
-    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))] = False,
+    home: HomeOption,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write an encrypted backup of the home; the recovery kit opens it."""
+    from anchoring.restore import still_files
+    from ledger.backup import backup
+    from ledger.home import Home, chain_is_inside
+
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened, still_files(opened, time.time) as more:
         size, entries = backup(opened, file, more), opened.journal.size
@@ -51,11 +53,15 @@ def restore_command(
     new_generation: Annotated[
         bool, typer.Option("--new-generation", help=_("Entries are lost for good: begin a new generation, once the members voted for it."))
     ] = False,
-    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))] = False,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring a lost or rolled-back home back, verify all of it against the chain, and go on."""
+    from anchoring.publish import publish
+    from anchoring.restore import bring_back, catch_up_in_place, finish_restore
     from api.commands import linked
+    from ledger.home import Home
+    from ledger.mirror import holds_batches, start_mirror
 
     timer, secret = Timer(), passphrase(passphrase_file, create=kit is not None)
     lost = _known(home, secret, kit, passphrase(kit_passphrase_file) if kit_passphrase_file else secret)
@@ -79,7 +85,7 @@ def restore_command(
             checkpoint = opened.journal.latest()
     if as_json:
         print_json(
-            console.audit_json(verified.audit, timer.seconds, verified.external)
+            audit_json(verified.audit, timer.seconds, verified.external)
             | {"restored": True, "entries": checkpoint.size if checkpoint else 0, "aside": str(aside) if aside else None}
         )
     else:
@@ -90,12 +96,16 @@ def restore_command(
         )
         if aside is not None:
             say("the former files are in {folder}", folder=aside)
-        console.print_audit(verified.audit, timer.seconds, verified.external)
+        print_audit(verified.audit, timer.seconds, verified.external)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
 def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Lost:
     """Settings and keys of the home to restore: of the kit, else of the home itself."""
+    from anchoring.restore import Lost
+    from ledger.backup import read_kit
+    from ledger.home import CONFIG, read_keyring, read_settings
+
     if kit is not None:
         return Lost(*read_kit(kit, home, kit_secret))
     if not (home / CONFIG).exists():

@@ -11,30 +11,26 @@ from typing import Annotated
 
 import typer
 
-from anchoring.rolling import next_scope
-from anchoring.sealing import sealed
-from anchoring.verify import verify
 from api import console
 from api.console import say
 from api.duration import seconds
 from api.language import _, reported
+from api.options import HomeOption, PassphraseOption
 from api.passphrase import passphrase
 from careseal import CaresealError
-from ledger.home import Home
-from ledger.seal import quiet
 
 log = logging.getLogger("careseal.run")
 
 
 def run(
-    home: Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))],
+    home: HomeOption,
     every: Annotated[str, typer.Option("--every", help=_("How often to seal, as 60s or 5m."))] = "60s",
     full_audit_every: Annotated[
         str, typer.Option("--full-audit-every", help=_("In what time every row is audited again, as 24h."))
     ] = "24h",
     max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor."))] = "10m",
     cycles: Annotated[int, typer.Option("--cycles", min=0, help=_("Stop after this many rounds; 0 runs until interrupted."))] = 0,
-    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file")] = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
     """Seal, publish and audit in rounds until interrupted; a round that fails is tried again in the next."""
     stop = threading.Event()
@@ -63,7 +59,12 @@ def run(
 
 def _round(home: Path, passphrase_file: Path | None, share: float, lag: float) -> bool:
     """One round; whether it found something."""
+    from anchoring.rolling import next_scope
+    from anchoring.sealing import sealed
+    from anchoring.verify import verify
     from api.commands import linked
+    from ledger.home import Home
+    from ledger.seal import quiet
 
     secret, now = passphrase(passphrase_file), int(time.time() * 1000)
     with (

@@ -1,0 +1,97 @@
+"""`careseal evidence`: make evidence files, and verify them offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api import console
+from api.console import print_json, say
+from api.language import _
+from api.options import HomeOption, JsonOption, PassphraseOption
+from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from anchoring.network import Network
+
+
+def app() -> typer.Typer:
+    """`careseal evidence export|verify`."""
+    made = typer.Typer(no_args_is_help=True, help=_("Make and verify evidence files."))
+
+    @made.command("export", help=_("Write the evidence of a record's sealed version."))
+    def export(
+        home: HomeOption,
+        table: Annotated[str, typer.Argument(metavar="TABLE")],
+        key: Annotated[list[str], typer.Argument(metavar="KEY...", help=_("The record's key, in the order of the key columns."))],
+        output: Annotated[Path, typer.Option("--output", "-o", help=_("The evidence file to write."))],
+        passphrase_file: PassphraseOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        from anchoring.export import export_evidence
+        from anchoring.founding import NETWORK
+        from api.commands import opened
+        from ledger.files import write_durably
+        from ledger.tables import find_table
+
+        with opened(home, passphrase_file) as (opened_home, link):
+            find_table(opened_home, table)
+            data, proved = export_evidence(opened_home, link, read_trusted(home / NETWORK), table, key)
+        try:
+            write_durably(output, data)
+        except OSError as error:
+            raise LedgerError(f"cannot write {output}: {error.strerror}") from error
+        if as_json:
+            return print_json({"file": str(output), "bytes": len(data), "size": proved.size, "block": proved.block})
+        say("{file}: {bytes} bytes", file=output, bytes=len(data))
+        return None
+
+    @made.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated or foreign, 2 unreadable."))
+    def verify_file(
+        file: Annotated[Path, typer.Argument(metavar="FILE")],
+        network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
+        values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        from anchoring.evidence import verify_evidence
+
+        trusted = read_trusted(network)
+        try:
+            with file.open("rb") as source:
+                data = source.read((1 << 25) + 1)
+        except OSError as error:
+            raise LedgerError(f"cannot read {file}: {error.strerror}") from error
+        proved = verify_evidence(data, trusted)
+        shown = {
+            "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
+            "version": proved.version, "proved_at": console.iso(proved.header_time),
+            "kind": proved.kind, "baseline": proved.baseline, "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
+            "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
+            "later_versions_excluded": False,
+        } | ({"values": proved.values} if values else {})  # fmt: skip
+        if as_json:
+            return print_json(shown)
+        say(
+            "VALID: version {version} of a record of {table}, sealed {time} by {name} (institution {number}), anchored in block {block}",
+            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), name=proved.name,
+            number=proved.institution, block=proved.block,
+        )  # fmt: skip
+        say("baseline at attach: nothing is proved about earlier times" if proved.baseline else "sealed when written")
+        say("later versions are not excluded")
+        for name, value in proved.values.items() if values else ():
+            console.out.print(f"  {name} = {value}", markup=False)
+        return None
+
+    return made
+
+
+def read_trusted(path: Path) -> Network:
+    """The network file at `path`. LedgerError where it cannot be read, NetworkInvalid where it is none."""
+    from anchoring.network import read_network
+
+    try:
+        return read_network(path)
+    except OSError as error:
+        raise LedgerError(f"cannot read the network file {path}: {error.strerror}") from error

@@ -1,0 +1,16 @@
+"""Options that many commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.language import _
+
+HomeOption = Annotated[Path, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
+PassphraseOption = Annotated[
+    Path | None, typer.Option("--passphrase-file", help=_("File with the passphrase; else CARESEAL_PASSPHRASE or the unlock file."))
+]
+JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
