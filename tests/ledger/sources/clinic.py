@@ -27,7 +27,7 @@ class SqliteClinic:
             self.connection.execute("PRAGMA journal_mode = WAL")
 
     def connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        return sqlite3.connect(self.path, isolation_level=None, timeout=30)
 
     def run(self, *statements: str) -> None:
         for statement in statements:

@@ -304,7 +304,7 @@ def test_a_hundred_thousand_changes_are_read_in_linear_time(clinic: Clinic) -> N
                 assert change.new_key is not None
                 last[change.new_key] = change.row is not None and change.closed and change.subject == "y"
         touched = list(snapshot.touched(shape))
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 60
     assert len(last) == 50000
     assert all(last.values())
     assert runs >= 100

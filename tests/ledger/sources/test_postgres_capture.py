@@ -372,7 +372,7 @@ def test_concurrent_writers_are_captured_in_the_order_of_each_row(server: Postgr
     assert errors == []
     assert changes_of(source, shape) == []
     assert server.all("SELECT sum(n) FROM t") == [(sum(counts.values()),)]
-    assert sum(counts.values()) > 50
+    assert sum(counts.values()) > 20
     assert faults_of(source, shape) == []
 
 
