@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -132,7 +133,7 @@ def admit_member(
     from anchoring.network import institution_name
     from contracts.actions import Role, admit
 
-    _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, account))
+    _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, _account(account)))
 
 
 def suspend_member(
@@ -155,7 +156,7 @@ def replace_key(
     """Vote to give an institution that lost its key another account."""
     from contracts.actions import replace_sealing_key
 
-    _vote(home, passphrase_file, replace_sealing_key(institution, account))
+    _vote(home, passphrase_file, replace_sealing_key(institution, _account(account)))
 
 
 def approve_generation(
@@ -202,6 +203,12 @@ def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:
         say("proposal {number} has its majority and is carried out", number=number)
     else:
         say("proposal {number} has {votes} votes and waits for the majority", number=number, votes=proposal.votes)
+
+
+def _account(text: str) -> str:
+    if not re.fullmatch("0x[0-9a-fA-F]{40}", text):
+        raise HomeError(f"{text} is no account: give 0x and 40 hex digits, as the new member's init printed it")
+    return text
 
 
 def _target(home: Path | None, chain: Path | None) -> str | Path:

@@ -15,8 +15,13 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
-import typer.rich_utils  # noqa: F401 - every command imports it, so the children get it from here
+# Commands import what they need when they run; the children get it from here.
+import typer.rich_utils  # noqa: F401
 
+import anchoring.export
+import anchoring.restore
+import anchoring.rolling
+import anchoring.sealing  # noqa: F401
 import api.cli
 import api.commands
 import api.demo

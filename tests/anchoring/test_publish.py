@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import forked
 import pytest
-from world import PASSPHRASE, World
+from world import PASSPHRASE, World, served, stop
 
 import anchoring.link
 import anchoring.publish
@@ -24,30 +24,6 @@ from ledger.tree import Tree, append
 from node.server import read_endpoint
 
 UPDATE = "UPDATE visit SET note='{}' WHERE visit_id=1"
-
-
-@contextmanager
-def served(world: World):
-    """The world's chain, served by `careseal node run` in a child."""
-    with (world.folder / "node.log").open("wb") as log:
-        environment = {"CARESEAL_PASSPHRASE": PASSPHRASE}
-        node = forked.start("node", "run", "--chain", world.chain, "--port", "0", out=log, err=log, environment=environment)
-    try:
-        deadline = time.monotonic() + 20
-        while read_endpoint(world.chain) is None or "serving" not in (world.folder / "node.log").read_text():
-            assert time.monotonic() < deadline, (world.folder / "node.log").read_text()
-            time.sleep(0.02)
-        yield node
-    finally:
-        stop(node)
-
-
-def stop(node: int, number: int = signal.SIGTERM) -> None:
-    try:
-        os.kill(node, number)
-        os.waitpid(node, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
 
 
 def update(world: World, number: int) -> None:
@@ -69,7 +45,7 @@ def _sealer(home):
 
 
 def test_a_chain_that_cannot_be_reached_leaves_the_checkpoints_in_the_outbox_and_the_next_seal_publishes_all_in_order(sealed):
-    with served(sealed) as node:
+    with served(sealed.chain, sealed.folder / "node.log") as node:
         sealed.set("chain", read_endpoint(sealed.chain)["url"])
         before = sealed.ok("status", "--json").json["chain_size"]
         stop(node)
@@ -88,7 +64,7 @@ def test_a_chain_that_cannot_be_reached_leaves_the_checkpoints_in_the_outbox_and
 
 def test_a_node_that_dies_before_the_transaction_leaves_the_entries_sealed(sealed):
     update(sealed, 1)
-    with served(sealed) as node:
+    with served(sealed.chain, sealed.folder / "node.log") as node:
 
         def kill_the_node() -> None:
             real = ledger.seal.seal
@@ -141,7 +117,7 @@ def test_the_homes_note_of_a_block_is_found_again_on_the_chain(sealed):
 
 def test_a_transaction_that_waits_in_a_served_node_is_awaited_and_not_sent_again(sealed):
     update(sealed, 1)
-    with served(sealed):
+    with served(sealed.chain, sealed.folder / "node.log"):
         environment = {"CARESEAL_PASSPHRASE": PASSPHRASE}
 
         def die_once_it_is_sent() -> None:
@@ -161,7 +137,7 @@ def test_a_transaction_that_waits_in_a_served_node_is_awaited_and_not_sent_again
 def test_a_node_that_is_killed_at_any_time_loses_no_checkpoint(sealed):
     for number in range(12):
         update(sealed, number)
-        with served(sealed) as node:
+        with served(sealed.chain, sealed.folder / "node.log") as node:
             with (sealed.folder / "out").open("wb") as out:
                 child = forked.start("seal", "--home", sealed.home, out=out, err=out, environment={"CARESEAL_PASSPHRASE": PASSPHRASE})
             time.sleep(0.01 * number)
@@ -177,7 +153,7 @@ def test_a_node_that_is_killed_at_any_time_loses_no_checkpoint(sealed):
 def test_home_and_node_killed_together_at_any_time_lose_nothing(sealed):
     for number in range(12):
         sealed.change([(UPDATE.format(number),), (f"INSERT INTO visit VALUES ({100 + number}, 'p1', NULL)",)])
-        with served(sealed) as node:
+        with served(sealed.chain, sealed.folder / "node.log") as node:
             with (sealed.folder / "out").open("wb") as out:
                 child = forked.start("seal", "--home", sealed.home, out=out, err=out, environment={"CARESEAL_PASSPHRASE": PASSPHRASE})
             time.sleep(0.012 * number)
@@ -221,7 +197,7 @@ def test_several_homes_publish_on_one_chain_at_the_same_time(place):
         for world in worlds:
             world.change([(UPDATE.format(served_by_a_node),)])
         if served_by_a_node:
-            with served(worlds[0]):
+            with served(worlds[0].chain, worlds[0].folder / "node.log"):
                 seal_together(worlds)
         else:
             seal_together(worlds)
@@ -278,7 +254,7 @@ class Tiles:
 def test_another_chain_behind_the_same_address_is_noticed(sealed, place):
     (place / "other").mkdir()
     other = World(place / "other").init()
-    with served(other):
+    with served(other.chain, other.folder / "node.log"):
         sealed.set("chain", read_endpoint(other.chain)["url"])
         for command in ("seal", "verify", "status"):
             assert "the chain has id" in sealed.refused(command)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
+import time
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from contracts.calls import Journals
 from ledger.backup import rebuild
 from ledger.home import Home, read_keyring, read_settings, write_settings
 from node.client import connect
+from node.server import read_endpoint
 
 PASSPHRASE = "correct horse"
 TABLES = ("visit", "lab_result")
@@ -188,6 +192,29 @@ class World:
     def put_back(self, copy: Path) -> None:
         shutil.rmtree(self.folder)
         shutil.copytree(copy, self.folder)
+
+
+@contextmanager
+def served(chain: Path, log: Path):
+    """An embedded chain, served by `careseal node run` in a child, whose id is yielded."""
+    with log.open("wb") as output:
+        node = forked.start("node", "run", "--chain", chain, "--port", "0", out=output, err=output,
+                            environment={"CARESEAL_PASSPHRASE": PASSPHRASE})  # fmt: skip
+    try:
+        deadline = time.monotonic() + 20
+        while read_endpoint(chain) is None or "serving" not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield node
+    finally:
+        stop(node)
+
+
+def stop(node: int) -> None:
+    """End a child, if it still runs."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(node, signal.SIGTERM)
+        os.waitpid(node, 0)
 
 
 @contextmanager

@@ -1,0 +1,35 @@
+"""Worlds for the tests of the command line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from world import World
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - kill -9 takes no file with it, so a disk would only make the tests slow
+
+
+@pytest.fixture
+def place():
+    """An empty folder, in memory where there is one."""
+    base = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=base, prefix="careseal-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def world(place):
+    """A hospital with tables attached and nothing sealed yet."""
+    folder = place / "world"
+    folder.mkdir()
+    return World(folder).init().attach()
+
+
+@pytest.fixture
+def sealed(world):
+    """The same with the baseline sealed and anchored."""
+    world.ok("seal")
+    return world
