@@ -45,7 +45,8 @@ class Change:
     """One captured change, in the order in which the database made it.
 
     `op` is I (insert), U (update), D (delete), R (possibly replaced by INSERT/UPDATE OR REPLACE) or T (truncate).
-    Keys are sort keys, rows canonical row bytes. `row` is the present row, given only on the last change of its key (and the last but R).
+    Keys are sort keys, rows canonical row bytes. `row` is the present row, given only on the last
+    change of its key (and the last but R).
     `author` is None where the engine knows no users. `closed`: the old row satisfied the table's --final predicate.
     `changed` names the columns an update changed. `at` is the database's clock, seconds since 1970 UTC.
     """

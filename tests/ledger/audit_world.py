@@ -260,7 +260,6 @@ def visits(world: World, **options: Any) -> World:
     return world
 
 
-Make = Callable[[], World]
 ENGINES = ("sqlite", "postgresql")
 
 

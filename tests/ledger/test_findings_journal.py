@@ -20,8 +20,6 @@ from ledger.tables import attached_tables
 from ledger.tree import append
 from ledger.wire import NO_DIGEST, Flag, Kind, RecordEntry, decode_entry, encode_record
 
-JOURNAL = {FindingKind.JOURNAL_ALTERED, FindingKind.FORKED, FindingKind.ROLLED_BACK}
-
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Iterator[World]:

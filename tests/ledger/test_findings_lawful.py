@@ -182,7 +182,6 @@ def test_options_that_cannot_work_are_refused(world: World, option: dict[str, ob
 
 # Declared times
 
-DAY = 86_400_000
 TEXTS = [  # what is inserted, milliseconds before START that it declares at the latest
     ("2023-11-14 22:13:20", 0),
     ("2023-11-14T22:13:20Z", 0),
