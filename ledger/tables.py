@@ -95,7 +95,7 @@ def attached_tables(home: Home, *, detached: bool = False) -> list[Attached]:
             )
             for row in rows
         ]  # fmt: skip
-    except (InvalidTag, ValueError, TypeError) as error:
+    except (InvalidTag, ValueError, TypeError, AttributeError) as error:
         raise HomeError("the home's list of tables is damaged: restore the home from its backup or mirror") from error
     return [table for table in tables if detached or not table.detached]
 
