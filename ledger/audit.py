@@ -21,7 +21,7 @@ from ledger.tables import Attached, attached_tables
 from ledger.wire import Kind
 
 Progress = Callable[[str, int], None]
-RANGE_ROWS = 40_000
+RANGE_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def audit(
     with home.store.reading(), ExitStack() as stack:
         spots = _rolled_back(size, anchors)
         workers = stack.enter_context(Workers(home, scope.tables, processes))
-        ranges = _ranges(home, scope)
+        ranges = _ranges(home, scope, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
         spots += journal.spots + _configuration(home, journal) if scope.journal else []
@@ -129,13 +129,13 @@ def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
     ]
 
 
-def _ranges(home: Home, scope: Scope) -> list[Range]:
-    """Ranges of keys of about RANGE_ROWS records each, so that processes can share the work."""
+def _ranges(home: Home, scope: Scope, processes: int) -> list[Range]:
+    """What to read of each table: all at once, or ranges of keys of about RANGE_ROWS records each, so that processes share the work."""
     ranges = []
     for table in scope.tables:
         low, high = scope.parts.get(table.id, (None, None))
         query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
-        while True:
+        while processes > 1:
             row = home.store.db.execute(query, (table.id, low or b"", RANGE_ROWS)).fetchone()
             if row is None or (high is not None and row[0] >= high):
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ledger.table_pass import TablePass, TableReport
 from ledger.tables import Attached
 
 Progress = Callable[[str, int], None]
+_ENDED = "a process of the audit was ended from outside: run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +103,40 @@ class Workers:
         return self
 
     def _start_others(self) -> bool:
-        """Start the other processes while every source stands still, so that one snapshot serves all."""
+        """Start the other processes, then let every source stand still for the moment in which all open one snapshot."""
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self._count - 1):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_worker, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self.others.append((process, mine))
+        for _, pipe in self.others:
+            _send(pipe, (self._home.path, self._home.keyring, list(self._tables), self._erased))
+        for _, pipe in self.others:
+            _answer(pipe)
         with ExitStack() as frozen:
             tokens: dict[str, str | None] = {}
             for url in {table.source: None for table in self._tables}:
                 source = frozen.enter_context(_closing(open_source(url)))
                 tokens[url] = frozen.enter_context(source.freeze())
             if None in tokens.values():
+                self._end_others()
                 return False
+            for _, pipe in self.others:
+                _send(pipe, tokens)
             self.local.open(tokens)
-            context = multiprocessing.get_context("spawn")
-            for _ in range(self._count - 1):
-                mine, theirs = context.Pipe()
-                process = context.Process(target=_worker, args=(theirs,), daemon=True)
-                process.start()
-                theirs.close()
-                self.others.append((process, mine))
-                mine.send((self._home.path, self._home.keyring, list(self._tables), self._erased, tokens))
             for _, pipe in self.others:
                 _answer(pipe)
         return True
+
+    def _end_others(self) -> None:
+        while self.others:
+            process, pipe = self.others.pop()
+            pipe.close()
+            process.join(5)
+            if process.is_alive():
+                process.kill()
 
     def schema_spots(self, unread: Mapping[int, str]) -> list[Spot]:
         """Findings about tables as a whole; `unread` has those whose rows could not be compared, and why."""
@@ -141,11 +157,7 @@ class Workers:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for process, pipe in self.others:
-            pipe.close()
-            process.join(5)
-            if process.is_alive():
-                process.kill()
+        self._end_others()
         self.local.close()
 
 
@@ -157,22 +169,27 @@ def run_ranges(
     if roots is not None:
         tasks.append((len(ranges), dict(roots)))
     results: dict[int, JournalReport | TableReport] = {}
-    busy: dict[Connection, int] = {}
+    busy: dict[Connection, deque[int]] = {}
 
     def hand_out(pipe: Connection) -> None:
-        busy[pipe], task = tasks.pop()
-        pipe.send((size, task))
+        """Keep a second task waiting in the pipe, so that no process rests until this one looks after it."""
+        waiting = busy.setdefault(pipe, deque())
+        while tasks and len(waiting) < 2:
+            place, task = tasks.pop()
+            waiting.append(place)
+            _send(pipe, (size, task))
+        if not waiting:
+            del busy[pipe]
 
     def collect(timeout: float | None) -> None:
         for pipe in wait(list(busy), timeout):
             assert isinstance(pipe, Connection)  # noqa: S101 - only pipes are waited for
-            result = results[busy.pop(pipe)] = _answer(pipe)
+            result = results[busy[pipe].popleft()] = _answer(pipe)
             if isinstance(result, TableReport):
                 progress(workers.name_of(result.table), result.rows)
-            if tasks:
-                hand_out(pipe)
+            hand_out(pipe)
 
-    for _, pipe in workers.others[: len(tasks)]:
+    for _, pipe in workers.others:
         hand_out(pipe)
     while tasks:
         place, task = tasks.pop()
@@ -191,12 +208,19 @@ def _run(passes: Passes, size: int, task: Range | dict[int, bytes], progress: Pr
     return journal_pass(passes.store.db, size, task)
 
 
+def _send(pipe: Connection, message: object) -> None:
+    try:
+        pipe.send(message)
+    except OSError:
+        raise SourceError(_ENDED) from None
+
+
 def _answer(pipe: Connection) -> Any:
     """The next answer of a worker; its error is raised here."""
     try:
         answer = pipe.recv()
-    except EOFError:
-        raise SourceError("a process of the audit was ended from outside: run it again") from None
+    except (EOFError, OSError):
+        raise SourceError(_ENDED) from None
     if isinstance(answer, CaresealError):
         raise answer
     return answer
@@ -205,12 +229,13 @@ def _answer(pipe: Connection) -> Any:
 def _worker(pipe: Connection) -> None:
     """What another process runs: opens the same snapshot, then does the ranges that it is sent, until the pipe is closed."""
     try:
-        path, keyring, tables, erased, tokens = pipe.recv()
+        path, keyring, tables, erased = pipe.recv()
         assert isinstance(path, Path) and isinstance(keyring, Keyring)  # noqa: S101 - sent by Workers
         store = Store(path / LEDGER, readonly=True)
         passes = Passes(store, SubjectKeys(path / SUBJECTS, keyring, readonly=True), tables, erased)
         store.db.execute("BEGIN")
-        passes.open(tokens)
+        pipe.send(None)
+        passes.open(pipe.recv())
         pipe.send(None)
         while True:
             size, task = pipe.recv()
