@@ -6,32 +6,35 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from bench.audits import audit_postgres, audit_sqlite, processes
 from bench.figure import Figure
-from bench.gas import gas
-from bench.inserts import inserts
-from bench.memory import memory
-from bench.proofs import proofs
-from bench.sealing import kept_bytes, sealing
 from bench.workspace import QUICK, Sizes, Workspace, workspace
 
-MEASUREMENTS: dict[str, Callable[[Workspace], list[Figure]]] = {
-    "audit-sqlite": audit_sqlite,
-    "audit-postgres": audit_postgres,
-    "processes": processes,
-    "memory": memory,
-    "seal": sealing,
-    "proofs": proofs,
-    "insert": inserts,
-    "gas": gas,
-    "bytes": kept_bytes,
+# Modules are imported when they are needed: a process that an audit starts imports this one, as it would the command line.
+MEASUREMENTS = {
+    "audit-sqlite": "audits.audit_sqlite",
+    "audit-postgres": "audits.audit_postgres",
+    "processes": "audits.processes",
+    "memory": "memory.memory",
+    "seal": "sealing.sealing",
+    "proofs": "proofs.proofs",
+    "insert": "inserts.inserts",
+    "gas": "gas.gas",
+    "bytes": "sealing.kept_bytes",
 }
+
+
+def measure(name: str, space: Workspace) -> list[Figure]:
+    """Run one measurement by its name."""
+    module, _, function = MEASUREMENTS[name].partition(".")
+    figures: list[Figure] = getattr(import_module(f"bench.{module}"), function)(space)
+    return figures
 
 
 def main() -> int:
@@ -44,13 +47,17 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     machine = f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     print(f"Careseal bench{' (quick)' if chosen.quick else ''}: {machine}")
+    if os.getloadavg()[0] > 0.5:
+        print(f"something else is running here (load {os.getloadavg()[0]:.1f}): these are no figures to quote")
     print("median of the runs, worst of them, target; below it what the figure is relative to\n")
+    # Ended from outside, it cleans up as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     figures: list[Figure] = []
     start = time.monotonic()
     with workspace(QUICK if chosen.quick else Sizes()) as space:
         for name in chosen.only or MEASUREMENTS:
             print(f"{name}:")
-            for figure in MEASUREMENTS[name](space):
+            for figure in measure(name, space):
                 print(figure.line())
                 figures.append(figure)
             print()

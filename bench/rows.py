@@ -9,9 +9,10 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 Row: TypeAlias = tuple[int, str, str, str, int | None, float, str, str, str, str | None]
 

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import homes, rows
-from tests.conftest import PostgresServer
+
+if TYPE_CHECKING:
+    from tests.conftest import PostgresServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Workspace:
 
     def postgres(self) -> PostgresServer:
         """A running server with default durability; PostgreSQL's programs must be installed."""
+        from tests.conftest import PostgresServer
+
         if self._postgres is None:
             say("starting a PostgreSQL server")
             server = PostgresServer(fsync=True)
