@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
-from typer import rich_utils
 
 from api.foreign import HELP_PAGE, USAGE
-from api.language import _, reported
+from api.language import _, language, reported
 
 _HelpFormatter: Any = typer.Context.formatter_class
 
@@ -22,19 +22,12 @@ class _Context(typer.Context):
     formatter_class = _Formatter
 
 
-class _Highlighter(rich_utils.OptionHighlighter):
-    def __call__(self, text: Any) -> Any:
-        made = super().__call__(text)
-        made.overflow = "fold"  # Rich cuts off what has no spaces to break at
-        return made
-
-
 def translated_command(app: typer.Typer) -> Any:
     """The app as a command whose help pages are in the chosen language; call it with the arguments."""
-    for name, text in HELP_PAGE.items():
-        setattr(rich_utils, name, _(text))
-    rich_utils.highlighter = _Highlighter()
     command = typer.main.get_command(app)
+    # In English these are Typer's own words already, and its help pages take a while to import.
+    if language() != "en" or "typer.rich_utils" in sys.modules:
+        _translate_help_pages()
     pending = [command]
     while pending:
         here = pending.pop()
@@ -44,6 +37,20 @@ def translated_command(app: typer.Typer) -> Any:
         if option is not None:
             option.help = _(option.help or "")
     return command
+
+
+def _translate_help_pages() -> None:
+    from typer import rich_utils
+
+    class Folding(rich_utils.OptionHighlighter):
+        def __call__(self, text: Any) -> Any:
+            made = super().__call__(text)
+            made.overflow = "fold"  # Rich cuts off what has no spaces to break at
+            return made
+
+    for name, text in HELP_PAGE.items():
+        setattr(rich_utils, name, _(text))
+    rich_utils.highlighter = Folding()
 
 
 def usage_error(error: typer.TyperException) -> str:
