@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anchoring.errors import EvidenceInvalid
-from anchoring.network import Network, institution_name
+from anchoring.network import Network, exact_hex, institution_name
 from contracts.layout import checkpoint_slots, decode_meta, institution_slots
 from ledger import canonical, rowcodec
 from ledger.commitment import field_digests, field_root, verify_row
 from ledger.errors import LedgerError, WireError
 from ledger.merkle import leaf_hash, verify_inclusion
-from ledger.wire import EventEntry, Flag, Kind, RecordEntry, decode_entry, tag_width
+from ledger.wire import VIOLATIONS, EventEntry, Flag, Kind, RecordEntry, decode_entry, tag_width
 from node import clique, header, mpt
 from node.errors import NodeError
 
@@ -44,7 +44,8 @@ class Proved:
     """What valid evidence proves. Times are seconds since 1970 UTC; `block` is the one that took the checkpoint in.
 
     `baseline`: the record was there when its table was first sealed, and nothing is proved about earlier times.
-    Later versions of the record are not excluded.
+    `captured`: the change was taken from the capture queue. `marks` names the violations that were found when it was sealed,
+    as `wire.Flag` does, in lower case. `sealed_at` is the institution's own word. Later versions of the record are not excluded.
     """
 
     institution: int
@@ -56,6 +57,8 @@ class Proved:
     version: int
     kind: str
     baseline: bool
+    captured: bool
+    marks: tuple[str, ...]
     sealed_at: float
     size: int
     root: bytes
@@ -69,6 +72,8 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     """What the evidence proves under this network file. Raises EvidenceInvalid that names the first broken link."""
     parts = _container(data)
     entry, document = _record(parts["record"]), _configuration(parts["configuration"], parts["checkpoint"])
+    if parts["configuration"]["index"] >= parts["record"]["index"]:
+        raise EvidenceInvalid("configuration", "it is not older than the record's entry")
     fields = _opened(entry, parts["record"], document)
     _inclusion("journal", parts["record"], parts["checkpoint"])
     size, block = _storage(parts, network)
@@ -77,12 +82,12 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     if block > head.number:
         raise EvidenceInvalid("checkpoint", f"block {block} is later than the header's, {head.number}")
     names = [str(column["name"]) for column in document["columns"]]
-    values = {name: rowcodec.display(str(document["encoding"]), value) for name, value in zip(names, fields, strict=True)}
+    values = _displayed(str(document["encoding"]), names, fields)
     return Proved(
         parts["checkpoint"]["institution"], name, network.chain_id, str(document["table"]), values,
         tuple(names[: len(document["key_kinds"])]), entry.version, entry.kind.name.lower(), bool(entry.flags & Flag.BASELINE),
-        entry.time / 1000, size, parts["checkpoint"]["root"], block,
-        head.number, head.timestamp, sealer,
+        bool(entry.flags & Flag.CAPTURED), tuple(str(flag.name).lower() for flag in entry.flags & VIOLATIONS),
+        entry.time / 1000, size, parts["checkpoint"]["root"], block, head.number, head.timestamp, sealer,
     )  # fmt: skip
 
 
@@ -110,9 +115,9 @@ def _container(data: bytes) -> dict[str, Part]:
 def _typed(name: str, kind: str, value: object) -> int | bytes | list[bytes]:
     if kind == "int" and type(value) is int and 0 <= value < 2**63:
         return value
-    if kind == "hex" and isinstance(value, str) and value == value.lower():
+    if kind == "hex" and isinstance(value, str):
         try:
-            return bytes.fromhex(value)
+            return exact_hex(value)
         except ValueError:
             pass
     if kind == "hex[]" and isinstance(value, list) and len(value) <= _MAX_NODES:
@@ -150,6 +155,14 @@ def _opened(entry: RecordEntry, record: Mapping[str, bytes], document: Mapping[s
     return fields
 
 
+def _displayed(encoding: str, names: list[str], fields: list[bytes]) -> dict[str, str | None]:
+    """The values for people, by column."""
+    try:
+        return {name: rowcodec.display(encoding, value) for name, value in zip(names, fields, strict=True)}
+    except WireError as error:
+        raise EvidenceInvalid("record", str(error)) from error
+
+
 def _configuration(part: Part, checkpoint: Part) -> Part:
     """The description of the table, once it opens its configuration entry and that is in the journal."""
     try:
@@ -158,7 +171,8 @@ def _configuration(part: Part, checkpoint: Part) -> Part:
             raise WireError("not a configuration entry")
         document = canonical.check(part["salt"], part["document"], entry.commitment)["attach"]
         columns, kinds = document["columns"], document["key_kinds"]  # type: ignore[index, call-overload]
-        if not all(isinstance(column["name"], str) for column in columns) or not 0 < len(kinds) <= len(columns):  # type: ignore[index, call-overload, union-attr, arg-type]
+        typed = isinstance(document["encoding"], str) and isinstance(document["table"], str) and type(document["id"]) is int  # type: ignore[index, call-overload]
+        if not typed or not all(isinstance(column["name"], str) for column in columns) or not 0 < len(kinds) <= len(columns):  # type: ignore[index, call-overload, union-attr, arg-type]
             raise WireError("not a description of a table")
     except (LedgerError, KeyError, TypeError) as error:
         raise EvidenceInvalid("configuration", f"it does not open: {error}") from error

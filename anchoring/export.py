@@ -10,7 +10,7 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 from anchoring.errors import AnchoringError
-from anchoring.evidence import VERSION, Proved, verify_evidence
+from anchoring.evidence import MAX_BYTES, VERSION, Proved, verify_evidence
 from anchoring.link import Link
 from anchoring.network import Network
 from contracts.layout import checkpoint_slots, institution_slots
@@ -24,11 +24,14 @@ from ledger.tables import Attached, find_table
 from ledger.wire import Flag, RecordEntry, decode_entry
 from node import header
 
+MAX_ROW_BYTES = (MAX_BYTES - (1 << 20)) // 2  # a row is written in hex; the rest of the file takes far less than 1 MiB
+
 
 def export_evidence(home: Home, link: Link, network: Network, table_name: str, key: Sequence[str]) -> tuple[bytes, Proved]:
     """The evidence file, canonical JSON, of a record's latest sealed version, and what it proves.
 
-    LedgerError where the record is unknown, was deleted, is not anchored yet, or neither the row nor a kept copy opens its entry.
+    LedgerError where the record is unknown, was deleted, is not anchored yet, or neither the row nor a kept copy opens its entry,
+    or where the row has more than MAX_ROW_BYTES.
     """
     table = find_table(home, table_name)
     sort, index, sid = _look_up(home, table, key)
@@ -40,6 +43,8 @@ def export_evidence(home: Home, link: Link, network: Network, table_name: str, k
         raise LedgerError("the key of this record's subject is gone: nothing can be opened")
     secret = record_secret(subject_key, entry.record, entry.version)
     row = _row(home, table, sort, index, entry, secret)
+    if len(row) > MAX_ROW_BYTES:
+        raise LedgerError(f"this row has {len(row)} bytes, an evidence file takes at most {MAX_ROW_BYTES}: it cannot be exported")
     last = link.head().last
     if last is None or last.size <= index:
         raise LedgerError("this version of the record is not anchored yet: run careseal seal first")

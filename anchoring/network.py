@@ -52,9 +52,9 @@ def encode_network(network: Network) -> bytes:
 
 
 def decode_network(data: bytes) -> Network:
-    """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, and no other."""
+    """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, once, and no other."""
     try:
-        values = json.loads(data)
+        values = json.loads(data, object_pairs_hook=_unique)
         if not isinstance(values, dict) or values.pop("careseal") != "network/1" or values.pop("engine") != ENGINE:
             raise ValueError
         fields: dict[str, object] = {name: _hex(values.pop(name), size) for name, size in _BYTES.items()}
@@ -63,7 +63,10 @@ def decode_network(data: bytes) -> Network:
             if type(number) is not int or not 0 <= number < 2**63:
                 raise ValueError
             fields[name] = number
-        sealers = tuple(_hex(sealer, 20) for sealer in values.pop("sealers"))
+        listed = values.pop("sealers")
+        if not isinstance(listed, list):
+            raise ValueError
+        sealers = tuple(_hex(sealer, 20) for sealer in listed)
         if values or not sealers or len(sealers) > 1000 or len(set(sealers)) != len(sealers) or not fields["epoch"]:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -80,7 +83,27 @@ def read_network(path: Path) -> Network:
     return decode_network(data)
 
 
+def exact_hex(text: object) -> bytes:
+    """The bytes whose one hexadecimal writing is `text`: lower case, nothing between the digits. ValueError for anything else."""
+    if not isinstance(text, str):
+        raise ValueError("not a text")
+    data = bytes.fromhex(text)
+    if data.hex() != text:  # fromhex takes white space and upper case
+        raise ValueError("not the one hexadecimal writing")
+    return data
+
+
 def _hex(text: object, size: int) -> bytes:
-    if not isinstance(text, str) or not text.startswith("0x") or text != text.lower() or len(text) != 2 + 2 * size:
+    if not isinstance(text, str) or not text.startswith("0x"):
         raise ValueError
-    return bytes.fromhex(text[2:])
+    data = exact_hex(text[2:])
+    if len(data) != size:
+        raise ValueError
+    return data
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError
+    return values

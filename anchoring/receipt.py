@@ -12,6 +12,7 @@ from eth_hash.auto import keccak
 
 from anchoring.errors import AnchoringError
 from anchoring.link import Link
+from anchoring.network import exact_hex
 from ledger import canonical
 from ledger.errors import WireError
 from ledger.home import Settings
@@ -56,11 +57,15 @@ def read_receipt(path: Path) -> tuple[Receipt, bytes]:
         values = canonical.decode(data.strip())
         if values.pop("careseal") != "receipt/1":
             raise ValueError
-        signature = bytes.fromhex(str(values.pop("signature")))
+        signature = exact_hex(values.pop("signature"))
         receipt = Receipt(**values)  # type: ignore[arg-type]
         for name, kind in Receipt.__annotations__.items():
             if type(getattr(receipt, name)).__name__ != kind:
                 raise ValueError
+        if min(receipt.chain_id, receipt.institution, receipt.generation, receipt.size, receipt.block) < 0:
+            raise ValueError
+        if len(signature) != 65 or len(exact_hex(receipt.root)) != 32:
+            raise ValueError
         public = coincurve.PublicKey.from_signature_and_message(signature, _digest(receipt), hasher=None)
     except OSError as error:
         raise AnchoringError(f"cannot read the receipt {path}: {error.strerror}") from error

@@ -55,7 +55,10 @@ def verify(
         receipt, signer = read_receipt(path)
         _belongs(home.settings, receipt, signer, link, path)
         extra += _still_on_chain(receipt, link)
-        _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
+        if receipt.generation == home.journal.generation:
+            _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
+        else:
+            extra += _still_in_generation(receipt, link)
     if head is not None:
         _expect(roots, head.size, head.root, extra)
     size = 0 if head is None else head.size
@@ -136,6 +139,15 @@ def _still_on_chain(receipt: Receipt, link: Link) -> list[Finding]:
     if block is not None and Web3.to_hex(block["hash"]) == receipt.block_hash:
         return []
     words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
+    return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
+
+
+def _still_in_generation(receipt: Receipt, link: Link) -> list[Finding]:
+    """Of a generation that the home no longer has, only the chain can say what was anchored."""
+    found = link.find(receipt.generation, receipt.size)
+    if found is not None and (found.root.hex(), found.block) == (receipt.root, receipt.block):
+        return []
+    words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
 
 

@@ -14,6 +14,7 @@ from api.options import HomeOption, JsonOption, PassphraseOption
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
+    from anchoring.evidence import Proved
     from anchoring.network import Network
 
 
@@ -67,24 +68,37 @@ def app() -> typer.Typer:
         shown = {
             "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
             "version": proved.version, "proved_at": console.iso(proved.header_time),
-            "kind": proved.kind, "baseline": proved.baseline, "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
+            "kind": proved.kind, "baseline": proved.baseline, "captured": proved.captured,
+            "marks": list(proved.marks), "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
             "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
             "later_versions_excluded": False,
         } | ({"values": proved.values} if values else {})  # fmt: skip
         if as_json:
             return print_json(shown)
         say(
-            "VALID: version {version} of a record of {table}, sealed {time} by {name} (institution {number}), anchored in block {block}",
-            version=proved.version, table=proved.table, time=console.iso(proved.sealed_at), name=proved.name,
-            number=proved.institution, block=proved.block,
+            "VALID: version {version} of a record of {table} of {name} (institution {number}), anchored in block {block}",
+            version=proved.version, table=proved.table, name=proved.name, number=proved.institution, block=proved.block,
         )  # fmt: skip
-        say("baseline at attach: nothing is proved about earlier times" if proved.baseline else "sealed when written")
+        say("sealed, as it states, at {time}", time=console.iso(proved.sealed_at))
+        _say_origin(proved)
         say("later versions are not excluded")
         for name, value in proved.values.items() if values else ():
             console.out.print(f"  {name} = {value}", markup=False)
         return None
 
     return made
+
+
+def _say_origin(proved: Proved) -> None:
+    """How the version came into the journal, no more than the entry says."""
+    if proved.baseline:
+        say("baseline at attach: nothing is proved about earlier times")
+    elif proved.kind == "amended":
+        say("an amendment; earlier versions are not shown")
+    elif proved.captured and not proved.marks:
+        say("sealed when written")
+    if proved.marks:
+        say("warning: marked when it was sealed: {marks}", marks=", ".join(proved.marks))
 
 
 def read_trusted(path: Path) -> Network:

@@ -516,8 +516,14 @@ def container(data: bytes) -> dict[str, dict[str, Any]]:
     return values
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise Malformed("a field twice")
+    return dict(pairs)
+
+
 def network_of(data: bytes) -> dict[str, Any]:
-    values = json.loads(data)
+    values = json.loads(data, object_pairs_hook=_once)
     if values["careseal"] != "network/1" or values["engine"] != "clique":
         raise Malformed("no network file")
     for name, size in {"consortium": 20, "journals": 20, "consortium_code": 32, "journals_code": 32, "block_hash": 32}.items():
@@ -527,7 +533,7 @@ def network_of(data: bytes) -> dict[str, Any]:
 
 
 def _prefixed(text: str, size: int) -> bytes:
-    if not re.fullmatch(f"0x[0-9a-f]{{{2 * size}}}", text):
+    if not isinstance(text, str) or not re.fullmatch(f"0x[0-9a-f]{{{2 * size}}}", text):
         raise Malformed("not 0x and hex")
     return bytes.fromhex(text[2:])
 
@@ -565,8 +571,10 @@ def verify(data: bytes, network: dict[str, Any]) -> Proof:
         table = canonical(configuration["document"])["attach"]
         names = [column["name"] for column in table["columns"]]
         check(all(isinstance(name, str) for name in names) and 0 < len(table["key_kinds"]) <= len(names), "no table")
+        check(isinstance(table["encoding"], str) and isinstance(table["table"], str) and type(table["id"]) is int, "no table")
         found = root_from(configuration["proof"], configuration["index"], checkpoint["size"], leaf(configuration["entry"]))
         check(found == checkpoint["root"], "not in the journal")
+        check(configuration["index"] < record["index"], "younger than the record's entry")
     with _Link("record") as check:
         check(len(record["secret"]) == 32, "another secret")
         check(digest(entry.algorithm, record["secret"] + record["row"]) == entry.row_digest, "another row")
