@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         err.print(f"careseal: {where}{reported(error.strerror or str(error))}", markup=False)
         sys.exit(FAILED)
+    except Exception as error:  # a defect must not end with 1, which means findings; its text may hold patient data
+        err.print(_("careseal: internal error ({name}); nothing was verified, report it").format(name=type(error).__name__), markup=False)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         err.print(_("careseal: interrupted; nothing was lost, run it again"), markup=False)
         sys.exit(INTERRUPTED)

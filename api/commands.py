@@ -98,7 +98,8 @@ def init(
 
     secret = passphrase(passphrase_file, create=True)
     spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
-    kit = kit or home.with_name(f"{home.name}-recovery-kit.json")
+    place = home if home.name else home.resolve()
+    kit = kit or place.with_name(f"{place.name}-recovery-kit.json")
     plan = Plan(home, name, kit, chain, network, mirror)
     settings = create_home(plan, secret, spoken.encode() if spoken else secret, time.time)
     if as_json:
@@ -287,6 +288,8 @@ def verify_command(
         if trusted is not None:
             check_network(link, trusted)
         scope = Scope(list(tables_of(opened_home, table or ())))
+        if not scope.tables:
+            raise LedgerError("no table is attached, nothing was audited: attach tables first")
         verified = verify(
             opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
         )

@@ -184,9 +184,15 @@ def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
     ]
 
 
+def _texts(key: Mapping[str, object]) -> dict[str, str]:
+    """A key as canonical JSON can hold it: numbers beyond its range and texts that are no Unicode too."""
+    return {name: str(value).encode(errors="backslashreplace").decode() for name, value in key.items()}
+
+
 def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
     listed = [
-        {"kind": f.kind.value, "table": f.table, "key": f.key, "columns": list(f.columns), "version": f.version} for f in result.findings
+        {"kind": f.kind.value, "table": f.table, "key": _texts(f.key), "columns": list(f.columns), "version": f.version}
+        for f in result.findings
     ]
     document = {
         "audit": {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from ledger.errors import HomeError
 from ledger.files import private_file
 
 SCHEMA_VERSION = 1
+_LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name"
 
 # A tile's rowid is its level and index in one number. `state` maps a row's sort key to its record's last entry.
 _SCHEMA = """
@@ -64,6 +66,14 @@ def one_line(path: Path) -> Iterator[None]:
         raise HomeError(remedy.format(path=path)) from error
 
 
+@cache
+def _layout() -> list[tuple[str, ...]]:
+    """All that a store's catalogue may hold: a table without its key, a view or a trigger could show each pass other rows."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        return fresh.execute(_LAYOUT).fetchall()
+
+
 class Store:
     """`ledger.db`, opened. Damage, a full disk and a foreign file are HomeErrors that say what to do."""
 
@@ -82,6 +92,8 @@ class Store:
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version != SCHEMA_VERSION:
                 raise HomeError(f"{path} has format {version}, this program reads {SCHEMA_VERSION}: use the matching release")
+            if self.db.execute(_LAYOUT).fetchall() != _layout():
+                raise HomeError(f"{path} was rebuilt by hand: restore the home with careseal restore --kit")
             if not readonly:
                 self.db.execute("PRAGMA synchronous=FULL")
 

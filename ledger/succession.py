@@ -1,4 +1,4 @@
-"""What consecutive sights of one row, between two seals, say of each other. Pure.
+"""What consecutive sights of one row, between two seals, say of each other.
 
 Capture keeps the row as it was before each change, and which columns a change touched, but not what it made of them. The next sight
 of the row, by its next change or by the seal, may therefore differ in no other column: what else differs was changed outside capture.
@@ -6,6 +6,8 @@ of the row, by its next change or by the seal, may therefore differ in no other 
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -31,24 +33,39 @@ class Sight:
 
 
 class Succession:
-    """The last sights of rows whose changes are being sealed, oldest forgotten first where there are more than `bound`."""
+    """The last sights of rows whose changes are being sealed; those beyond `bound` wait in a temporary file, none is forgotten."""
 
     def __init__(self, encoding: str, names: Sequence[str], bound: int = 20_000) -> None:
         self._encoding, self._names, self._bound = encoding, names, bound
         self._sights: dict[bytes, Sight] = {}
+        self._spilled: sqlite3.Connection | None = None
 
     def take(self, key: bytes) -> Sight | None:
         """The last sight of the row under this key, which is forgotten."""
-        return self._sights.pop(key, None)
+        found = self._sights.pop(key, None)
+        if found is None and self._spilled is not None:
+            row = self._spilled.execute("DELETE FROM sight WHERE key=? RETURNING first, before, changed", (key,)).fetchone()
+            found = None if row is None else Sight(row[0], row[1], tuple(json.loads(row[2])))
+        return found
 
     def keep(self, key: bytes, sight: Sight) -> None:
         """Remember a sight of the row that is under this key now."""
         if len(self._sights) >= self._bound:
-            del self._sights[next(iter(self._sights))]
+            self._spill()
         self._sights[key] = sight
 
     def clear(self) -> None:
         """Forget all: the table was emptied."""
+        self._sights.clear()
+        self._spilled = None
+
+    def _spill(self) -> None:
+        if self._spilled is None:
+            # An empty name is a file that SQLite removes by itself, and that nobody else can open.
+            self._spilled = sqlite3.connect("", isolation_level=None)
+            self._spilled.execute("CREATE TABLE sight (key BLOB PRIMARY KEY, first BLOB, before BLOB, changed TEXT) WITHOUT ROWID")
+        rows = ((key, sight.first, sight.before, json.dumps(list(sight.changed))) for key, sight in self._sights.items())
+        self._spilled.executemany("INSERT OR REPLACE INTO sight VALUES (?,?,?,?)", rows)
         self._sights.clear()
 
     def outside(self, sight: Sight, row: bytes) -> tuple[str, ...]:

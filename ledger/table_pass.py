@@ -13,9 +13,10 @@ from ledger.errors import LedgerError, SourceError
 from ledger.findings import FindingKind, Spot
 from ledger.keys import SubjectKeys
 from ledger.merge import Matched, OnlyRows, OnlyState, Repeated, merge, read_states
+from ledger.seal import consumed_of
 from ledger.shape import Snapshot
 from ledger.tables import Attached
-from ledger.wire import ROW_DIGEST, SECRET_INPUT, Algorithm, Flag, Kind, RecordEntry, decode_entry
+from ledger.wire import ROW_DIGEST, SECRET_INPUT, TABLE, Algorithm, Flag, Kind, RecordEntry, decode_entry
 
 Progress = Callable[[str, int], None]
 
@@ -41,10 +42,11 @@ class TablePass:
         self._db, self._subjects, self._table, self._snapshot, self._erased = db, subjects, table, snapshot, erased
         self._keys: dict[int, bytes] = {}
         self._changed: set[bytes | None] | None = None
+        self._consumed = consumed_of(db)
         self._faults = snapshot.capture_faults(table.shape) if self._captures and self._schema_holds() else []
         try:
-            self._touched = set(snapshot.touched(table.shape)) if self._captures else set()
-            self._truncated = self._captures and snapshot.truncated(table.shape)
+            self._touched = set(snapshot.touched(table.shape, self._consumed)) if self._captures else set()
+            self._truncated = self._captures and snapshot.truncated(table.shape, self._consumed)
         except SourceError:
             if not self._faults and self._schema_holds():
                 raise
@@ -114,7 +116,8 @@ class TablePass:
         if not known:
             keys = self._keys = self._subjects.keys(states.sids)
             known = all(map(keys.__contains__, states.sids))
-        if known and self._erased.isdisjoint(states.sids) and self._table.options.algorithm_code is Algorithm.SHA256:
+        ours = {body[TABLE] for body in states.bodies} == {self._table.id.to_bytes(2, "big")}
+        if known and ours and self._erased.isdisjoint(states.sids) and self._table.options.algorithm_code is Algorithm.SHA256:
             sha, prf = sha256, blake2s
             made = [
                 sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
@@ -133,7 +136,7 @@ class TablePass:
         """Judge one row exactly; the fast loop only says that it needs a look."""
         states, row = part.states, part.rows[i]
         key, index, sid = states.keys[i], states.entries[i], states.sids[i]
-        if key in self._touched and self._is_changed(key):
+        if self._is_changed(key):
             return None
         entry = self._entry(states.bodies[i])
         if entry is None:
@@ -156,22 +159,26 @@ class TablePass:
 
     def _is_changed(self, key: bytes) -> bool:
         """Whether a change of the key is queued, and not only an announcement that REPLACE, or INSERT OR IGNORE, met its row."""
-        if self._table.shape.encoding != rowcodec.SQLITE:
-            return True
+        if key not in self._touched or self._table.shape.encoding != rowcodec.SQLITE:
+            return key in self._touched
         if self._changed is None:
             queue = self._snapshot.changes(self._table.shape, subject=None, final=None)
-            self._changed = {key for run in queue for change in run if change.op != "R" for key in (change.old_key, change.new_key)}
+            self._changed = set()
+            for run in queue:
+                known = self._consumed([change.uid for change in run])
+                news = [change for change in run if change.op != "R" and change.uid not in known]
+                self._changed |= {key for change in news for key in (change.old_key, change.new_key)}
         return key in self._changed
 
     def _only_row(self, key: bytes, report: TableReport) -> None:
-        if self._adopts or key in self._touched:
+        if self._adopts or self._is_changed(key):
             report.pending += 1
         else:
             self._found(report, FindingKind.INSERTED, key)
 
     def _repeated(self, part: Repeated, report: TableReport) -> None:
         for key in part.rows.keys:
-            if key not in self._touched:
+            if not self._is_changed(key):
                 self._found(report, FindingKind.INSERTED, key, detail="a second row under the key of a sealed one")
 
     def _only_state(self, part: OnlyState, report: TableReport) -> None:

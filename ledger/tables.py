@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ledger import canonical
 from ledger.batch import Batch
-from ledger.errors import HomeError, LedgerError
+from ledger.errors import HomeError, LedgerError, WireError
 from ledger.home import Home
 from ledger.keys import Keyring
 from ledger.shape import Capture, Column, Shape
@@ -79,24 +80,30 @@ class Attached:
         """Write the table's record with this batch; the URL, which may hold a password, is encrypted."""
         shape, options = json.dumps(_shape_document(self.shape)), json.dumps(asdict(self.options))
         nonce = os.urandom(12)
-        source = nonce + AESGCM(keyring.mirror).encrypt(nonce, self.source.encode(), _SOURCE + b"%d" % self.id)
-        batch.put("tables", self.id, self.name, source, shape, options, self.entry, int(self.sealed), int(self.detached))
+        rest = (self.name, shape, options, self.entry, int(self.sealed), int(self.detached))
+        source = nonce + AESGCM(keyring.mirror).encrypt(nonce, self.source.encode(), _bound(self.id, *rest))
+        batch.put("tables", self.id, self.name, source, *rest[1:])
+
+
+def _bound(*record: int | str) -> bytes:
+    """What the encryption of a table's URL binds: nobody without the keyring changes an option, not even for the time of one seal."""
+    return _SOURCE + canonical.encode(list(record))
 
 
 def attached_tables(home: Home, *, detached: bool = False) -> list[Attached]:
     """The tables under seal, in the order in which they were attached; with `detached`, the former ones too."""
-    rows = home.store.db.execute("SELECT id, source, shape, options, entry, sealed, detached FROM tables ORDER BY id").fetchall()
+    rows = home.store.db.execute("SELECT id, source, name, shape, options, entry, sealed, detached FROM tables ORDER BY id").fetchall()
     box = AESGCM(home.keyring.mirror)
     try:
         tables = [
             Attached(
-                row[0], box.decrypt(row[1][:12], row[1][12:], _SOURCE + b"%d" % row[0]).decode(), shape_from(json.loads(row[2])),
-                _options(json.loads(row[3])), row[4], bool(row[5]), bool(row[6]),
+                row[0], box.decrypt(row[1][:12], row[1][12:], _bound(row[0], *row[2:])).decode(), shape_from(json.loads(row[3])),
+                _options(json.loads(row[4])), row[5], bool(row[6]), bool(row[7]),
             )
             for row in rows
         ]  # fmt: skip
-    except (InvalidTag, ValueError, TypeError, AttributeError) as error:
-        raise HomeError("the home's list of tables is damaged: restore the home from its backup or mirror") from error
+    except (InvalidTag, WireError, ValueError, TypeError, AttributeError) as error:
+        raise HomeError("the home's list of tables was changed or is damaged: restore the home from its backup or mirror") from error
     return [table for table in tables if detached or not table.detached]
 
 

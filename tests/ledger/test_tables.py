@@ -32,7 +32,7 @@ def test_the_database_url_is_not_in_the_home_in_clear(captured: World) -> None:
     [(stored,)] = captured.home.store.db.execute("SELECT source FROM tables").fetchall()
     assert captured.hospital.url.encode() not in stored
     captured.home.store.db.execute("UPDATE tables SET source=zeroblob(60)")
-    with pytest.raises(HomeError, match="list of tables is damaged"):
+    with pytest.raises(HomeError, match="list of tables was changed"):
         attached_tables(captured.home)
 
 
