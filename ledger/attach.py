@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ledger.errors import LedgerError
 from ledger.home import Home
-from ledger.seal import seal
+from ledger.rowcodec import SQLITE
+from ledger.seal import seal, seal_last
 from ledger.shape import Shape
 from ledger.sources import open_source
 from ledger.tables import Attached, Options, attached_tables
@@ -23,20 +25,17 @@ def attach(home: Home, url: str, names: Sequence[str], key: Sequence[str], optio
     """
     if not names:
         raise LedgerError("name at least one --table")
-    existing = {table.name for table in attached_tables(home)}
-    for name in names:
-        if name in existing or list(names).count(name) > 1:
-            raise LedgerError(f"table {name} is attached already: detach it first to attach it anew")
     source = open_source(url)
     try:
         with source.snapshot() as snapshot:
             shapes = [snapshot.describe(name, key or None) for name in names]
+            _refuse_repeated(names, shapes, attached_tables(home))
             for shape in shapes:
                 check(shape, options)
                 snapshot.check_options(shape, subject=None if options.subject == "@row" else options.subject, final=options.final)
         if options.capture == "triggers":
             for shape in shapes:
-                source.install_capture(shape)
+                source.install_capture(shape, home.settings.home_id)
         return _record(home, source.url, shapes, options, now)
     finally:
         source.close()
@@ -47,6 +46,19 @@ def check(shape: Shape, options: Options) -> None:
     if len(shape.columns) > MAX_COLUMNS:
         raise LedgerError(f"table {shape.table} has {len(shape.columns)} columns; at most {MAX_COLUMNS} can be committed to")
     options.check(shape)
+
+
+def _refuse_repeated(names: Sequence[str], shapes: Sequence[Shape], attached: Sequence[Attached]) -> None:
+    """One table may be spelled in several ways: the names that its database gives are compared."""
+    taken = {_same(table.shape) for table in attached}
+    for name, shape in zip(names, shapes, strict=True):
+        if _same(shape) in taken:
+            raise LedgerError(f"table {name} is attached already: detach it first to attach it anew")
+        taken.add(_same(shape))
+
+
+def _same(shape: Shape) -> str:
+    return shape.table.lower() if shape.encoding == SQLITE else shape.table
 
 
 def _record(home: Home, url: str, shapes: list[Shape], options: Options, now: int) -> list[Attached]:
@@ -74,9 +86,13 @@ def detach(home: Home, tables: Sequence[Attached], now: int, *, force: bool = Fa
         if not force and table.options.capture == "triggers":
             source = open_source(table.source)
             try:
-                source.remove_capture(table.shape)
+                # What comes in after the seal above is sealed while the table is locked, so that none of it goes with the queue.
+                source.remove_capture(table.shape, partial(seal_last, home, table, source, now))
             finally:
                 source.close()
+        # Its queue is gone, and with it what remained to be deleted from it.
+        with home.store.transaction() as db:
+            db.execute("DELETE FROM to_consume WHERE tbl=?", (table.id,))
         with home.batch() as batch:
             batch.add_event(Kind.CONFIGURATION, {"detach": {"id": table.id, "table": table.name}}, now)
             batch.put("emptied", table.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,10 +12,10 @@ from ledger.errors import HomeError, SourceError
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.merge import OnlyRows, merge, read_states
-from ledger.shape import Rows, Snapshot, Source
+from ledger.shape import Consumed, Rows, Snapshot, Source
 from ledger.sources import open_source
 from ledger.table_sealer import TableSealer
-from ledger.tables import Attached, attached_tables
+from ledger.tables import Attached, attached_tables, find_table
 from ledger.wire import Flag, Kind
 
 Progress = Callable[[str, int], None]
@@ -52,6 +53,28 @@ def seal(home: Home, now: int, *, tables: Sequence[Attached] | None = None, prog
     return Sealed(added, home.journal.latest())
 
 
+def seal_last(home: Home, table: Attached, source: Source, now: int) -> None:
+    """Seal a table without deleting from its queue, which is about to be dropped."""
+    sealed = find_table(home, table.name)
+    _seal_table(home, sealed, source, now, quiet)
+    with home.batch(checkpoint_time=now):
+        pass
+
+
+def consumed_of(db: sqlite3.Connection) -> Consumed:
+    """Tells which changes are in the journal already."""
+
+    def known(uids: Sequence[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        for start in range(0, len(uids), 500):
+            part = uids[start : start + 500]
+            marks = ",".join("?" * len(part))
+            found |= {row[0] for row in db.execute(f"SELECT uid FROM consumed WHERE uid IN ({marks})", part)}  # noqa: S608
+        return found
+
+    return known
+
+
 def consume(home: Home, table: Attached, source: Source) -> None:
     """Delete from the table's queue what is durable in the journal."""
     rows = home.store.db.execute("SELECT uid FROM to_consume WHERE tbl=?", (table.id,)).fetchall()
@@ -79,7 +102,7 @@ def _seal_table(home: Home, table: Attached, source: Source, now: int, progress:
 
 
 def _new_rows(home: Home, table: Attached, snapshot: Snapshot, sealer: TableSealer, progress: Progress) -> None:
-    captured = set(snapshot.touched(table.shape)) if table.options.capture == "triggers" else set()
+    captured = set(snapshot.touched(table.shape, consumed_of(home.store.db))) if table.options.capture == "triggers" else set()
     flags = Flag.CONTENT | (Flag(0) if table.sealed else Flag.BASELINE)
     subject = None if table.options.subject == "@row" else table.options.subject
     rows = snapshot.rows(table.shape, subject=subject)
@@ -109,10 +132,11 @@ def _without(rows: Rows, keys: set[bytes]) -> Rows:
 
 def _changes(batch: Batch, table: Attached, snapshot: Snapshot, sealer: TableSealer, progress: Progress) -> None:
     subject = None if table.options.subject == "@row" else table.options.subject
+    consumed = consumed_of(batch.db)
     for changes in snapshot.changes(table.shape, subject=subject, final=table.options.final):
-        known = _consumed(batch, [change.uid[:8] for change in changes])
+        known = consumed([change.uid for change in changes])
         for change in changes:
-            if change.uid[:8] in known:
+            if change.uid in known:
                 batch.put("to_consume", table.id, change.uid)
             else:
                 sealer.change(change)
@@ -124,15 +148,6 @@ def _changes(batch: Batch, table: Attached, snapshot: Snapshot, sealer: TableSea
         return None
 
     sealer.finish(present)
-
-
-def _consumed(batch: Batch, uids: list[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for start in range(0, len(uids), 500):
-        part = uids[start : start + 500]
-        marks = ",".join("?" * len(part))
-        found |= {row[0] for row in batch.db.execute(f"SELECT uid FROM consumed WHERE uid IN ({marks})", part)}  # noqa: S608
-    return found
 
 
 def tables_of(home: Home, names: Sequence[str]) -> Iterator[Attached]:

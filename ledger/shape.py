@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 KeyKind = Literal["int", "text", "any"]
 Capture = Literal["triggers", "scan"]
+# Of these ids of changes, those that are in the journal already.
+Consumed = Callable[[Sequence[bytes]], Set[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,9 @@ class Snapshot(Protocol):
 
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]: ...
 
-    def touched(self, shape: Shape) -> Iterator[bytes]: ...
+    def touched(self, shape: Shape, consumed: Consumed | None = None) -> Iterator[bytes]: ...
 
-    def truncated(self, shape: Shape) -> bool: ...
+    def truncated(self, shape: Shape, consumed: Consumed | None = None) -> bool: ...
 
     def pending_count(self, shape: Shape) -> int: ...
 
@@ -104,9 +106,9 @@ class Source(Protocol):
 
     def freeze(self) -> AbstractContextManager[str | None]: ...
 
-    def install_capture(self, shape: Shape) -> None: ...
+    def install_capture(self, shape: Shape, home: str = "") -> None: ...
 
-    def remove_capture(self, shape: Shape) -> None: ...
+    def remove_capture(self, shape: Shape, last: Callable[[], None] | None = None) -> None: ...
 
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None: ...
 

@@ -68,7 +68,7 @@ class TableSealer:
     def change(self, change: Change) -> None:
         """Seal one captured change."""
         self._batch.put("to_consume", self._table.id, change.uid)
-        self._batch.put("consumed", change.uid[:8])
+        self._batch.put("consumed", change.uid)
         if change.op == "D" and change.old_key in self._removable:
             # With recursive triggers on, REPLACE fires the delete trigger too: whether the row comes back decides.
             self._held[change.old_key] = change

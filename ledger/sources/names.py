@@ -6,6 +6,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+# Seconds since 1970: a change of a later time than the year 9999 was not made by a trigger of ours.
+LATEST = 253402300800
+
 
 def quote(name: str) -> str:
     """The identifier `name`, whatever characters or reserved word it is, for both engines (SQL-92 delimited identifier)."""

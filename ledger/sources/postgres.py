@@ -3,7 +3,7 @@
 # ruff: noqa: S608 -- identifiers are quoted, and values are literals of psycopg
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import psycopg
@@ -67,20 +67,28 @@ class PostgresSource:
                 token = self._begin(connection, None)
             yield token
 
-    def install_capture(self, shape: Shape) -> None:
-        """Make the table's capture complete, in one transaction; may be repeated. Raises SourceError."""
+    def install_capture(self, shape: Shape, home: str = "") -> None:
+        """Make the table's capture complete, for the home of this id, in one transaction; may be repeated. Raises SourceError."""
         with self._connected() as connection, explained(self._place), connection.transaction():
             types = TypeBook(connection)
             table = look(connection, types, shape.table)
             refuse_inexact(table, shape)
             if table.has_heirs:
                 raise SourceError(f"tables inherit from {shape.table!r}, and triggers do not see their rows: use --capture scan")
-            postgres_capture.install(connection, table, shape)
+            postgres_capture.install(connection, table, shape, home)
 
-    def remove_capture(self, shape: Shape) -> None:
-        """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated."""
+    def remove_capture(self, shape: Shape, last: Callable[[], None] | None = None) -> None:
+        """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated.
+
+        `last` is called before, once nobody else can write to the table: it may read what is still queued, and write nothing here.
+        """
         with self._connected() as connection, explained(self._place), connection.transaction():
-            postgres_capture.remove(connection, shape.table, find(connection, TypeBook(connection), shape.table))
+            table = find(connection, TypeBook(connection), shape.table)
+            if last is not None:
+                if table is not None:
+                    connection.execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
+                last()
+            postgres_capture.remove(connection, shape.table, table)
 
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None:
         """Delete the changes with these ids from the queue; those already gone are passed over."""

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from ledger.errors import SourceError
 from ledger.shape import Shape
-from ledger.sources.names import numbered, quote, slug
+from ledger.sources.names import LATEST, numbered, quote, slug
 from ledger.sources.postgres_copy import Connection
 from ledger.sources.postgres_table import LiveTable
 from ledger.sources.postgres_types import queue_type
+from ledger.sources.refusal import OtherHome
 
 SCHEMA = "careseal"
 _COMMENT = "made by Careseal, which drops it with the last attached table"
+_HOME = "captures for the Careseal home "
 # Triggers of one event fire by name: ours sees a row before the hospital's own triggers change it again.
 _ROW_TRIGGER = "00_careseal_row"
 _TRUNCATE_TRIGGER = "00_careseal_truncate"
@@ -118,12 +122,34 @@ END
 """
 
 
-def install(connection: Connection, table: LiveTable, shape: Shape) -> None:
-    """Make capture what it should be, inside the caller's transaction. Raises SourceError where that would lose changes."""
+def sound_queue(shape: Shape) -> str:
+    """The queue without rows that no trigger of ours made, as a table expression."""
+    return f"(SELECT * FROM {queue_sql(shape.table)} WHERE {_sound(shape)})"
+
+
+def _sound(shape: Shape) -> str:
+    """Whether a queue row is one that a trigger can have made: `faults` tells of the others, and nothing else reads them."""
+    return (
+        "coalesce(uid IS NOT NULL AND seq BETWEEN 0 AND 4611686018427387903 AND isfinite(at)"
+        f" AND abs(extract(epoch FROM at)) < {LATEST}"
+        f" AND CASE op WHEN 'U' THEN length(changed) = {len(shape.columns)} AND changed !~ '[^01]'"
+        " ELSE op IN ('I', 'D', 'T') AND changed IS NULL END, false)"
+    )
+
+
+def install(connection: Connection, table: LiveTable, shape: Shape, home: str) -> None:
+    """Make capture what it should be, inside the caller's transaction.
+
+    Raises SourceError where that would lose changes, or where the queue is that of another home than `home`, "" for any.
+    """
     names = names_of(shape.table)
     _prepare_schema(connection)
     expected = queue_columns(shape)
     present = _columns(connection, names.queue)
+    if home and present:
+        told = connection.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", (queue_sql(shape.table),)).fetchone()
+        if told and told[0] and told[0].startswith(_HOME) and told[0] != _HOME + home:
+            raise OtherHome(shape.table)
     if present and present != expected:
         if connection.execute(f"SELECT 1 FROM {queue_sql(shape.table)} LIMIT 1").fetchone():
             raise SourceError(f"the capture queue of {shape.table!r} has another layout and holds changes: seal or detach first")
@@ -133,6 +159,8 @@ def install(connection: Connection, table: LiveTable, shape: Shape) -> None:
         special = {"seq": " GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "uid": " DEFAULT gen_random_uuid()"}
         columns = ", ".join(f"{name} {kind}{special.get(name, '')}" for name, kind in expected)
         connection.execute(f"CREATE TABLE {queue_sql(shape.table)} ({columns})")
+        if home:
+            connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.SQL(queue_sql(shape.table)), sql.Literal(_HOME + home)))
     connection.execute(f"CREATE SEQUENCE IF NOT EXISTS {SCHEMA}.{quote(names.failures)}")
     for function, body in functions(shape).items():
         connection.execute(
@@ -290,7 +318,15 @@ def _queue_faults(connection: Connection, shape: Shape, names: Names) -> list[st
     present = _columns(connection, names.queue)
     if not present:
         return ["the capture queue is missing"]
-    found = [] if present == queue_columns(shape) else ["the capture queue was altered"]
+    found = []
+    if present != queue_columns(shape):
+        found.append("the capture queue was altered")
+    else:
+        queue = queue_sql(shape.table)
+        if connection.execute(f"SELECT 1 FROM {queue} WHERE NOT {_sound(shape)} LIMIT 1").fetchone():
+            found.append("a queue row is malformed")
+        if connection.execute(f"SELECT 1 FROM {queue} WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1 LIMIT 1").fetchone():
+            found.append("two queue rows have the same id")
     meddled = connection.execute(
         "SELECT c.relpersistence <> 'p' OR c.relrowsecurity OR c.relhasrules"
         " OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid)"

@@ -10,7 +10,7 @@ from ledger import rowcodec, sortkey
 from ledger.rowcodec import PGTEXT, Value, unescape
 from ledger.shape import Change, KeyKind, Shape
 from ledger.sources.names import numbered, quote
-from ledger.sources.postgres_capture import queue_sql
+from ledger.sources.postgres_capture import sound_queue
 from ledger.sources.postgres_table import ROW, LiveTable, order_of, text_of
 from ledger.sources.subject import SubjectPath, label_sql
 
@@ -24,7 +24,7 @@ def changes_sql(table: LiveTable, shape: Shape, label: str, old_label: str, fina
     columns = table.of(shape)
     key = columns[: len(shape.key)]
     news, olds = numbered("new", len(key)), numbered("old", len(columns))
-    queue = queue_sql(shape.table)
+    queue = f"{sound_queue(shape)} AS careseal_sound"
     keys = numbered("k", len(key))
     as_new = ", ".join(f'{new}::text COLLATE "C" AS {name}' for new, name in zip(news, keys, strict=True))
     as_old = ", ".join(f'{old}::text COLLATE "C"' for old in olds[: len(key)])
@@ -46,22 +46,24 @@ def changes_sql(table: LiveTable, shape: Shape, label: str, old_label: str, fina
         *(text_of(column.type.name, f"{ROW}.{quote(column.name)}") for column in columns),
     ]  # fmt: skip
     return (
-        f"SELECT {', '.join(chosen)} FROM {queue} AS q LEFT JOIN ({last}) AS careseal_last ON careseal_last.code = 2 * q.seq + 1 "
+        f"SELECT {', '.join(chosen)} FROM {sound_queue(shape)} AS q "
+        f"LEFT JOIN ({last}) AS careseal_last ON careseal_last.code = 2 * q.seq + 1 "
         f"LEFT JOIN {table.sql} AS {ROW} ON {met} AND careseal_last.code IS NOT NULL ORDER BY q.seq"
     )
 
 
 def touched_sql(shape: Shape) -> str:
-    """Every key, old or new, of every queued change, once, in key order."""
+    """Every key, old or new, of every queued change, in key order, after the change's uid and seq."""
     key = shape.columns[: len(shape.key)]
-    queue = queue_sql(shape.table)
+    queue = f"{sound_queue(shape)} AS careseal_sound"
     keys = numbered("k", len(key))
     new = ", ".join(f"{new} AS {name}" for new, name in zip(numbered("new", len(key)), keys, strict=True))
     old = ", ".join(numbered("old", len(key)))
-    union = f"SELECT {new} FROM {queue} WHERE op IN ('I', 'U') UNION ALL SELECT {old} FROM {queue} WHERE op IN ('U', 'D')"
+    union = f"SELECT uid, seq, {new} FROM {queue} WHERE op IN ('I', 'U')"
+    union += f" UNION ALL SELECT uid, seq, {old} FROM {queue} WHERE op IN ('U', 'D')"
     chosen = ", ".join(text_of(column.type, name) for column, name in zip(key, keys, strict=True))
     order = ", ".join(order_of(column.type, name) for column, name in zip(key, keys, strict=True))
-    return f"SELECT {chosen} FROM ({union}) AS careseal_keys ORDER BY {order}"
+    return f"SELECT uid, seq, {chosen} FROM ({union}) AS careseal_keys ORDER BY {order}"
 
 
 def labels(shape: Shape, subject: SubjectPath | None, hop_table: Callable[[str], str]) -> tuple[str, str]:
@@ -101,7 +103,7 @@ def change_reader(shape: Shape) -> Callable[[bytes], Change]:
         changed = parts[5].decode() if parts[5] != b"\\N" else ""
         had_old, present = op in ("U", "D"), parts[7] == b"t"
         return Change(
-            uid=join_uid(UUID(parts[0].decode()), int(parts[1])),
+            uid=join_uid(parts[0], parts[1]),
             op=op,
             author=text(parts[3]),
             at=float(parts[4]),
@@ -118,9 +120,10 @@ def change_reader(shape: Shape) -> Callable[[bytes], Change]:
     return read
 
 
-def join_uid(random: UUID, seq: int) -> bytes:
-    """A change's id: 16 random bytes, the ones without the version first, and its place in the queue, by which it is found."""
-    return random.bytes[8:] + random.bytes[:8] + seq.to_bytes(8, "big")
+def join_uid(written: bytes, seq: bytes) -> bytes:
+    """A change's id: 16 random bytes, the ones without the version first, and its place in the queue, as COPY wrote them."""
+    random = UUID(written.decode()).bytes
+    return random[8:] + random[:8] + int(seq).to_bytes(8, "big")
 
 
 def split_uid(uid: bytes) -> tuple[UUID, int]:

@@ -13,11 +13,12 @@ from psycopg import sql
 from ledger import sortkey
 from ledger.errors import SourceError
 from ledger.rowcodec import Value
-from ledger.shape import Change, Rows, Shape
+from ledger.shape import Change, Consumed, Rows, Shape
 from ledger.sources import postgres_capture, postgres_changes
 from ledger.sources.names import quote
 from ledger.sources.ordering import in_order
-from ledger.sources.postgres_changes import as_text, key_of, text
+from ledger.sources.postgres_capture import sound_queue
+from ledger.sources.postgres_changes import as_text, join_uid, key_of, text
 from ledger.sources.postgres_copy import Connection, copy_lines
 from ledger.sources.postgres_errors import explained, reason
 from ledger.sources.postgres_table import (
@@ -112,36 +113,44 @@ class PostgresSnapshot:
             label, old_label = postgres_changes.labels(shape, path, _hop_table)
             query = postgres_changes.changes_sql(table, shape, label, old_label, final)
             read = postgres_changes.change_reader(shape)
-            seen = b""
+            seen: list[bytes] = []
             for lines in copy_lines(connection, query) if self._has_queue(connection, shape) else ():
                 batch = []
                 for line in lines:
                     # Where an unenforced key has two rows, the change still is one.
-                    uid = line[:36]
+                    uid = line.split(b"\t", 2)[:2]
                     if uid != seen:
                         batch.append(read(line))
                         seen = uid
                 if batch:
                     yield batch
 
-    def touched(self, shape: Shape) -> Iterator[bytes]:
-        """The sort keys, old and new, of all queued changes, each once and in order; a TRUNCATE touches more: see `truncated`."""
+    def touched(self, shape: Shape, consumed: Consumed | None = None) -> Iterator[bytes]:
+        """The sort keys, old and new, of queued changes not `consumed`, each once and in order; for TRUNCATE see `truncated`."""
         with self._lease() as connection:
             last = None
             query = postgres_changes.touched_sql(shape)
             for lines in copy_lines(connection, query) if self._has_queue(connection, shape) else ():
+                known = consumed([join_uid(*line.split(b"\t", 2)[:2]) for line in lines]) if consumed else ()
                 for line in lines:
-                    if line != last:
-                        yield key_of(shape.key_kinds, line.split(b"\t"))
-                        last = line
+                    uid, seq, key = line.split(b"\t", 2)
+                    if key != last and not (known and join_uid(uid, seq) in known):
+                        yield key_of(shape.key_kinds, key.split(b"\t"))
+                        last = key
 
     def pending_count(self, shape: Shape) -> int:
         """The number of queued changes."""
         return self._count(shape, "true")
 
-    def truncated(self, shape: Shape) -> bool:
-        """Whether a TRUNCATE is queued: it removed all rows that the table then had, without a change for each."""
-        return self._count(shape, "op = 'T'") > 0
+    def truncated(self, shape: Shape, consumed: Consumed | None = None) -> bool:
+        """Whether a TRUNCATE not `consumed` is queued: it removed all rows that the table then had, without a change for each."""
+        with self._lease() as connection:
+            if not self._has_queue(connection, shape):
+                return False
+            with connection.transaction():
+                query = f"SELECT uid::text, seq::text FROM {sound_queue(shape)} AS careseal_sound WHERE op = 'T'"
+                uids = [join_uid(uid.encode(), seq.encode()) for uid, seq in connection.execute(query)]
+        return bool(set(uids) - (consumed(uids) if consumed else set()))
 
     def capture_faults(self, shape: Shape) -> list[str]:
         """Why capture is not what it should be, one line each."""

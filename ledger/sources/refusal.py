@@ -11,3 +11,10 @@ class ColumnMissing(SourceError):
     def __init__(self, table: str, column: str) -> None:
         super().__init__(f"table {table} has no column {column} any more: attach it again, or restore the column")
         self.column = column
+
+
+class OtherHome(SourceError):
+    """Another home captures the table's changes."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table} is attached to another Careseal home already: detach it there first")

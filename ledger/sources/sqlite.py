@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote as percent
@@ -14,6 +14,7 @@ from ledger.errors import SourceError
 from ledger.shape import Shape
 from ledger.sources import sqlite_capture
 from ledger.sources.names import quote
+from ledger.sources.sqlite_changes import split_uid
 from ledger.sources.sqlite_errors import explained
 from ledger.sources.sqlite_snapshot import SqliteSnapshot
 
@@ -67,23 +68,32 @@ class SqliteSource:
             finally:
                 connection.rollback()
 
-    def install_capture(self, shape: Shape) -> None:
-        """Make the table's capture complete, in one transaction; may be repeated. Raises SourceError."""
+    def install_capture(self, shape: Shape, home: str = "") -> None:
+        """Make the table's capture complete, for the home of this id, in one transaction; may be repeated. Raises SourceError."""
         with self._writing() as connection:
-            sqlite_capture.install(connection, shape)
+            sqlite_capture.install(connection, shape, home)
 
-    def remove_capture(self, shape: Shape) -> None:
-        """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated."""
-        with self._writing() as connection:
-            sqlite_capture.remove(connection, shape.table)
+    def remove_capture(self, shape: Shape, last: Callable[[], None] | None = None) -> None:
+        """Take away all of the table's capture, damaged or not, and leave the schema as it was; may be repeated.
+
+        `last` is called before, once nobody else can write: it may read what is still queued, and write nothing here.
+        """
+        with self._connected() as connection:
+            with explained(str(self._path)):
+                connection.execute("BEGIN IMMEDIATE")
+            if last is not None:
+                last()
+            with explained(str(self._path)):
+                sqlite_capture.remove(connection, shape.table)
+                connection.execute("COMMIT")
 
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None:
         """Delete the changes with these ids from the queue; those already gone are passed over. Close snapshots before."""
         queue = f"main.{quote(sqlite_capture.queue_name(shape.table))}"
         for first in range(0, len(uids), BATCH):
-            doomed = [(int.from_bytes(uid[16:], "big"), uid[:16]) for uid in uids[first : first + BATCH]]
+            doomed = [split_uid(uid) for uid in uids[first : first + BATCH]]
             with self._writing() as connection:
-                connection.executemany(f"DELETE FROM {queue} WHERE seq = ? AND uid = ?", doomed)
+                connection.executemany(f"DELETE FROM {queue} WHERE uid = ? AND seq = ?", doomed)
 
     def remarks(self) -> list[str]:
         """What the operator should know of this database, one line each."""

@@ -8,18 +8,21 @@ beforehand as R. An R whose row is still there unchanged meant nothing: the conf
 # ruff: noqa: S608 -- identifiers are quoted, and the statements carry no values
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.errors import SourceError
 from ledger.shape import Shape
-from ledger.sources.names import numbered, quote, slug
+from ledger.sources.names import LATEST, numbered, quote, slug
+from ledger.sources.refusal import OtherHome
 from ledger.sources.sqlite_indexes import UniqueIndex
 from ledger.sources.sqlite_table import OWN_PREFIX, LiveTable, affinity, look, select_list
 
 # Seconds since 1970 with the milliseconds that SQLite's clock has.
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
+_OWNER = re.compile(r" /\* home ([0-9A-Za-z-]+) \*/\)$")
 _KINDS = ("insert", "update", "delete", "before_insert", "before_update")
 
 
@@ -77,18 +80,49 @@ def _queue_sql(shape: Shape) -> str:
     return f"CREATE TABLE {quote(queue_name(shape.table))} ({', '.join(fixed + stored)})"
 
 
-def install(connection: sqlite3.Connection, shape: Shape) -> None:
-    """Make capture what it should be, inside the caller's transaction. Raises SourceError where that would lose changes."""
+def sound_queue(shape: Shape) -> str:
+    """The queue without rows that no trigger of ours made, as a table expression."""
+    return f"(SELECT * FROM main.{quote(queue_name(shape.table))} WHERE {sound(shape)})"
+
+
+def sound(shape: Shape, row: str = "") -> str:
+    """Whether a queue row is one that a trigger can have made: `faults` tells of the others, and nothing else reads them.
+
+    `row` is put before the names of columns.
+    """
+    changed = f"{row}changed"
+    bits = f"(typeof({changed}) = 'text' AND length({changed}) = {len(shape.columns)} AND {changed} NOT GLOB '*[^01]*')"
+    tests = [
+        f"typeof({row}uid) = 'blob' AND length({row}uid) = 16 AND {row}seq BETWEEN 0 AND 4611686018427387903",
+        f"typeof({row}at) IN ('real', 'integer') AND abs({row}at) < {LATEST}",
+        f"CASE {row}op WHEN 'U' THEN {bits} WHEN 'R' THEN {changed} IS NULL OR {bits} WHEN 'I' THEN {changed} IS NULL "
+        f"WHEN 'D' THEN {changed} IS NULL ELSE 0 END",
+    ]
+    for place, kind in enumerate(shape.key_kinds, 1):
+        if kind == "int":
+            tests.append(f"({row}op NOT IN ('I', 'U') OR typeof({row}new_{place}) = 'integer')")
+            tests.append(f"({row}op NOT IN ('U', 'D', 'R') OR typeof({row}old_{place}) = 'integer')")
+    return f"coalesce({' AND '.join(tests)}, 0)"
+
+
+def install(connection: sqlite3.Connection, shape: Shape, home: str) -> None:
+    """Make capture what it should be, inside the caller's transaction.
+
+    Raises SourceError where that would lose changes, or where the queue is that of another home than `home`, "" for any.
+    """
     table = look(connection, shape.table)
     capture = planned(table, shape)
     present = _own_objects(connection, shape.table)
+    owner = _owner(connection, shape.table)
+    if home and owner not in ("", home):
+        raise OtherHome(shape.table)
     if capture.queue in present and present[capture.queue] != capture.table_sql:
         if connection.execute(f"SELECT 1 FROM main.{quote(capture.queue)} LIMIT 1").fetchone():
             raise SourceError(f"the capture queue of {shape.table!r} has another layout and holds changes: seal or detach first")
         connection.execute(f"DROP TABLE main.{quote(capture.queue)}")
         del present[capture.queue]
     if capture.queue not in present:
-        connection.execute(capture.table_sql)
+        connection.execute(f"{capture.table_sql[:-1]} /* home {home} */)" if home else capture.table_sql)
     for name, sql in capture.triggers.items():
         if present.get(name) != sql:
             connection.execute(f"DROP TRIGGER IF EXISTS main.{quote(name)}")
@@ -117,6 +151,12 @@ def faults(connection: sqlite3.Connection, shape: Shape) -> list[str]:
         found.append("the capture queue is missing")
     elif present[capture.queue] != capture.table_sql:
         found.append("the capture queue was altered")
+    else:
+        queue = f"main.{quote(capture.queue)}"
+        if connection.execute(f"SELECT 1 FROM {queue} WHERE NOT {sound(shape)} LIMIT 1").fetchone():
+            found.append("a queue row is malformed")
+        if connection.execute(f"SELECT 1 FROM {queue} WHERE uid IS NOT NULL GROUP BY uid HAVING count(*) > 1 LIMIT 1").fetchone():
+            found.append("two queue rows have the same id")
     for name, sql in capture.triggers.items():
         if name not in present:
             found.append(f"trigger {name} is missing")
@@ -133,7 +173,15 @@ def faults(connection: sqlite3.Connection, shape: Shape) -> list[str]:
 def _own_objects(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     names = [queue_name(table), *(trigger_name(table, kind) for kind in _KINDS)]
     marks = ", ".join("?" for _ in names)
-    return dict(connection.execute(f"SELECT name, sql FROM main.sqlite_schema WHERE name IN ({marks})", names).fetchall())
+    found = connection.execute(f"SELECT name, sql FROM main.sqlite_schema WHERE name IN ({marks})", names)
+    return {name: _OWNER.sub(")", sql) if name == names[0] else sql for name, sql in found}
+
+
+def _owner(connection: sqlite3.Connection, table: str) -> str:
+    """The id of the home that made the queue; "" where there is none, or it does not tell."""
+    found = connection.execute("SELECT sql FROM main.sqlite_schema WHERE name = ?", (queue_name(table),)).fetchone()
+    mark = _OWNER.search(found[0]) if found else None
+    return mark[1] if mark else ""
 
 
 def _columns(prefix: str, names: Sequence[str]) -> str:

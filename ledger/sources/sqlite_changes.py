@@ -11,7 +11,7 @@ from ledger import rowcodec, sortkey
 from ledger.rowcodec import printable
 from ledger.shape import Change, Shape
 from ledger.sources.names import numbered, quote
-from ledger.sources.sqlite_capture import queue_name
+from ledger.sources.sqlite_capture import queue_name, sound, sound_queue
 from ledger.sources.sqlite_table import LiveTable, select_list
 from ledger.sources.subject import SubjectPath, label_sql
 
@@ -22,7 +22,7 @@ def changes_sql(table: LiveTable, shape: Shape, subject: SubjectPath | None, fin
     The present row is joined only to the last change of its key, so the plan is linear in the queue: the last change of every
     key comes from one grouping, and each join seeks the table's key.
     """
-    queue = f"main.{quote(queue_name(shape.table))}"
+    queue = sound_queue(shape)
     news, olds = numbered("new", len(shape.key)), numbered("old", len(shape.columns))
     keys = numbered("k", len(shape.key))
     as_new = ", ".join(f"{new} AS {key}" for new, key in zip(news, keys, strict=True))
@@ -49,20 +49,21 @@ def changes_sql(table: LiveTable, shape: Shape, subject: SubjectPath | None, fin
         f"SELECT q.seq, q.uid, q.op, q.at, q.changed, q.op IN ('U', 'D', 'R') AND {closed}, {label}, {old_label}, "
         f"{', '.join(f'q.{name}' for name in news + olds)}, "
         f"careseal_row.{quote(shape.key[0])} IS NOT NULL, {select_list(shape.names)} "
-        f"FROM {queue} AS q LEFT JOIN main.{quote(table.name)} AS careseal_row ON {' AND '.join(met)} ORDER BY q.seq"
+        f"FROM main.{quote(queue_name(shape.table))} AS q LEFT JOIN main.{quote(table.name)} AS careseal_row ON {' AND '.join(met)} "
+        f"WHERE {sound(shape, 'q.')} ORDER BY q.seq"
     )
 
 
 def touched_sql(shape: Shape) -> str:
-    """Every key, old or new, of every queued change, once, in key order."""
-    queue = f"main.{quote(queue_name(shape.table))}"
+    """Every key, old or new, of every queued change, in key order, with the change's uid and seq."""
+    queue = sound_queue(shape)
     count = len(shape.key)
     new = ", ".join(f"{name} COLLATE BINARY" for name in numbered("new", count))
     old = ", ".join(f"{name} COLLATE BINARY" for name in numbered("old", count))
     order = ", ".join(f"{place} COLLATE BINARY" for place in range(1, count + 1))
     return (
-        f"SELECT {new} FROM {queue} WHERE op IN ('I', 'U') UNION "
-        f"SELECT {old} FROM {queue} WHERE op IN ('U', 'D', 'R') ORDER BY {order}"
+        f"SELECT {new}, uid, seq FROM {queue} WHERE op IN ('I', 'U') UNION ALL "
+        f"SELECT {old}, uid, seq FROM {queue} WHERE op IN ('U', 'D', 'R') ORDER BY {order}"
     )
 
 
@@ -133,8 +134,7 @@ def change_reader(shape: Shape) -> Callable[[tuple[Any, ...]], Change]:
         old = found[old_at : row_at - 1]
         present = bool(found[row_at - 1])
         return Change(
-            # The place in the queue, by which the change is found, follows its random id.
-            uid=found[1] + found[0].to_bytes(8, "big"),
+            uid=join_uid(found[1], found[0]),
             op=op,
             author=None,
             at=found[3],
@@ -150,3 +150,12 @@ def change_reader(shape: Shape) -> Callable[[tuple[Any, ...]], Change]:
 
     return read
 
+
+def join_uid(random: bytes, seq: int) -> bytes:
+    """A change's id: 16 random bytes, and its place in the queue, by which it is found."""
+    return random + seq.to_bytes(8, "big")
+
+
+def split_uid(uid: bytes) -> tuple[bytes, int]:
+    """The inverse of `join_uid`."""
+    return uid[:-8], int.from_bytes(uid[-8:], "big")

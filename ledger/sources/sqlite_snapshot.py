@@ -11,10 +11,11 @@ from typing import Any
 from ledger import rowcodec, sortkey
 from ledger.errors import SourceError
 from ledger.rowcodec import Value, printable
-from ledger.shape import Change, Rows, Shape
+from ledger.shape import Change, Consumed, Rows, Shape
 from ledger.sources import sqlite_capture, sqlite_changes
 from ledger.sources.names import quote
 from ledger.sources.ordering import in_order
+from ledger.sources.sqlite_changes import join_uid
 from ledger.sources.sqlite_errors import explained, undecodable
 from ledger.sources.sqlite_table import LiveTable, check_key, look, refuse_inexact, select_list, shape_of
 from ledger.sources.subject import SubjectPath, label_sql, parse
@@ -134,13 +135,18 @@ class SqliteSnapshot:
         if batch:
             yield batch
 
-    def touched(self, shape: Shape) -> Iterator[bytes]:
-        """The sort keys, old and new, of all queued changes, each once and in order."""
-        key_of = sortkey.encoder(shape.key_kinds)
+    def touched(self, shape: Shape, consumed: Consumed | None = None) -> Iterator[bytes]:
+        """The sort keys, old and new, of all queued changes not `consumed`, each once and in order."""
+        key_of, last = sortkey.encoder(shape.key_kinds), None
         if not self._has_queue(shape):
             return
         for found in self._fetch(sqlite_changes.touched_sql(shape), []):
-            yield from map(key_of, found)
+            uids = [join_uid(*row[-2:]) for row in found]
+            known = consumed(uids) if consumed else ()
+            for row, uid in zip(found, uids, strict=True):
+                if uid not in known and (key := key_of(row[:-2])) != last:
+                    yield key
+                    last = key
 
     def pending_count(self, shape: Shape) -> int:
         """The number of queued changes."""
@@ -150,7 +156,7 @@ class SqliteSnapshot:
             counted = self._connection.execute(f"SELECT count(*) FROM main.{quote(sqlite_capture.queue_name(shape.table))}")
             return int(counted.fetchone()[0])
 
-    def truncated(self, shape: Shape) -> bool:
+    def truncated(self, shape: Shape, consumed: Consumed | None = None) -> bool:
         """Whether a TRUNCATE is queued: SQLite has none."""
         return False
 

@@ -324,8 +324,8 @@ def test_a_forged_copy_is_never_shown(tmp_path: Path) -> None:
 def test_a_change_marked_as_consumed_is_an_altered_row(sealed: World) -> None:
     sealed.hospital.run("UPDATE visit SET note = 'x' WHERE id = 8")
     [(queue,)] = sealed.hospital.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'careseal_queue%' AND type='table'")
-    [(uid,)] = sealed.hospital.rows(f"SELECT uid FROM {queue}")
-    edit(sealed, "INSERT INTO consumed VALUES (?)", uid[:8])
+    [(uid, seq)] = sealed.hospital.rows(f"SELECT uid, seq FROM {queue}")
+    edit(sealed, "INSERT INTO consumed VALUES (?)", uid + seq.to_bytes(8, "big"))
     sealed.seal()
     assert sealed.found() == [("altered", (8,), ("note",))]
 
