@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import boa
 import boa.vm.py_evm as boa_evm
 import pytest
-from world import World, london, new_world
+from contract_world import World, london, new_world
 
 
 @pytest.fixture(scope="session", autouse=True)

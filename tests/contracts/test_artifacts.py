@@ -10,8 +10,8 @@ from pathlib import Path
 
 import boa
 import pytest
+from contract_world import World
 from eth_hash.auto import keccak
-from world import World
 
 from contracts import artifacts, compile
 

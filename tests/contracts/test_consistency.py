@@ -9,11 +9,11 @@ from pathlib import Path
 
 import boa
 import pytest
+from contract_world import World, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import consistency, even_consistency, even_root, leaf, node, root
 from web3 import Web3
-from world import World, refused
 
 from contracts.calls import Journals
 from ledger.errors import ProofError

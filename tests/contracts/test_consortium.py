@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import boa
 import pytest
-from world import NAME, NOTHING, World, refused, word
+from contract_world import NAME, NOTHING, World, refused, word
 
 from contracts.actions import (
     ZERO_ADDRESS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import boa
 import pytest
+from contract_world import NOTHING, World, deploy, refused, word
 from trees import consistency, leaf, root
-from world import NOTHING, World, deploy, refused, word
 
 from contracts.actions import Role, new_generation, suspend
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import boa
 from boa.contracts.abi.abi_contract import ABIContract
+from contract_world import NAME, World, word
 from hypothesis import given
 from hypothesis import strategies as st
 from trees import node
-from world import NAME, World, word
 
 from contracts import layout
 from contracts.actions import KeyKind, Role, new_generation, suspend

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import boa
+from contract_world import NAME, NOTHING, World, new_world, refused, word
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from trees import consistency, leaf, root
-from world import NAME, NOTHING, World, new_world, refused, word
 
 from contracts.actions import Action, Role, admit, new_generation, replace_sealing_key, suspend
 

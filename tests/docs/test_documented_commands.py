@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from command_reference import commands, options
-from conftest import ROOT, Trial, blocks
 from generate import documents
+from trials import ROOT, Trial, blocks
 
 from ledger.findings import FindingKind
 

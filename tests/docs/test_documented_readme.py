@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Trial, blocks
+from trials import ROOT, Trial, blocks
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

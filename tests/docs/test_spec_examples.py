@@ -10,8 +10,8 @@ from itertools import pairwise
 import coincurve
 import pytest
 import stranger
-from conftest import ROOT
 from eth_hash.auto import keccak
+from trials import ROOT
 
 SPEC = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
 

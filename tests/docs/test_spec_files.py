@@ -14,8 +14,8 @@ from typing import Any
 import coincurve
 import pytest
 import stranger
-from conftest import Trial, recovery_passphrase
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from trials import Trial, recovery_passphrase
 
 
 def opened(path: Path, passphrase: bytes, purpose: str) -> dict[str, str]:

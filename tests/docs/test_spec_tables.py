@@ -8,7 +8,7 @@ import re
 import sqlite3
 
 import pytest
-from conftest import ROOT, Trial
+from trials import ROOT, Trial
 
 from anchoring import evidence
 from anchoring.network import Network

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import stranger
-from conftest import ROOT, Trial
+from trials import ROOT, Trial
 
 from anchoring.errors import EvidenceInvalid
 from anchoring.evidence import verify_evidence

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import stranger
-from conftest import Trial
+from trials import Trial
 
 from anchoring.evidence import verify_evidence
 from anchoring.network import decode_network
