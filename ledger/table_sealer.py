@@ -31,6 +31,15 @@ class _Judged:
     first: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Displaced:
+    """A record whose key another record moved to, by the change `by`, and its last sight."""
+
+    state: State
+    sight: Sight | None
+    by: Change
+
+
 class TableSealer:
     """Seals one table within one batch. `now` in milliseconds, `last_checkpoint` in seconds since 1970 UTC (None: there is none).
 
@@ -57,7 +66,7 @@ class TableSealer:
         self._removable: set[bytes] = set()
         self._held: dict[bytes, Change] = {}
         # Records whose key another record moved to, and such keys.
-        self._displaced: dict[bytes, tuple[State, Change]] = {}
+        self._displaced: dict[bytes, _Displaced] = {}
         self._taken_over: set[bytes] = set()
 
     def new_rows(self, rows: Rows, flags: Flag) -> None:
@@ -94,8 +103,8 @@ class TableSealer:
             elif not self._table.sealed and self._batch.state(self._table.id, key) is None:
                 # INSERT OR IGNORE met a row of the baseline.
                 self._writer.append(Kind.WRITTEN, Flag.BASELINE, key, None, change.row, change.subject, None)
-        for key, (state, change) in self._displaced.items():
-            self._delete(change, key, _Judged(state, Flag.CAPTURED | Flag.DELETION), lasting=True)
+        for key in list(self._displaced):
+            self._vanished(key)
         for key in self._taken_over:
             there, present = self._batch.state(self._table.id, key), source_row(key)
             if there is not None and there.live and present is not None and not self._writer.record(there.entry).flags & Flag.CONTENT:
@@ -118,12 +127,16 @@ class TableSealer:
                 change = replace(change, old_row=victim.old_row, closed=victim.closed, changed=victim.changed)
             else:
                 self._removed(key, victim)
-        state, taken_over = self._batch.state(self._table.id, key), False
-        if change.op != "I" and key in self._displaced:
-            state, taken_over = self._displaced.pop(key)[0], True
+        state, sight, taken_over = self._batch.state(self._table.id, key), self._succession.take(key), False
+        if change.op == "D" or change.new_key != key:
+            other = self._displaced.get(key)
+            if other is not None and (self._fits(change, other.state, other.sight) or not self._fits(change, state, sight)):
+                if sight is not None:
+                    self._succession.keep(key, sight)
+                state, sight, taken_over = self._displaced.pop(key).state, other.sight, True
         judged = _Judged(state)
         if change.old_row is not None:
-            judged = self._judge(change, key, change.old_row, state)
+            judged = self._judge(change, key, change.old_row, state, sight)
         elif change.op == "I" and state is not None and state.live:
             # Its deletion was not captured.
             judged = _Judged(state, Flag.CAPTURED | Flag.ALTERED_BEFORE, self._writer.contradicted(state, change.row))
@@ -136,7 +149,16 @@ class TableSealer:
         """Seal the deletion of a row that REPLACE removed without a delete trigger."""
         self._captured(replace(victim, op="D", old_key=key))
 
-    def _judge(self, change: Change, key: bytes, before: bytes, state: State | None) -> _Judged:
+    def _fits(self, change: Change, state: State | None, sight: Sight | None) -> bool:
+        """Whether the row before a change may be that of a record, by the record's last sight or last entry."""
+        if state is None or change.old_row is None:
+            return False
+        if sight is not None:
+            return not self._succession.outside(sight, change.old_row)
+        secret = self._writer.secret_of(state)
+        return secret is not None and self._writer.agrees(state, secret, change.old_row)
+
+    def _judge(self, change: Change, key: bytes, before: bytes, state: State | None, sight: Sight | None) -> _Judged:
         """Hold the row as it was before the change against its last sight, else its last entry; keep it as a copy where they agree."""
         if state is None or not state.live:
             # It gets an entry of its own first.
@@ -145,7 +167,6 @@ class TableSealer:
             if (secret := self._writer.secret_of(made)) is not None:
                 self._writer.agrees(made, secret, before)
             return _Judged(made, Flag.CAPTURED | (Flag(0) if known else Flag.INSERTED_BEFORE), (), before)
-        sight = self._succession.take(key)
         if sight is not None:
             outside = self._succession.outside(sight, before)
             return _Judged(state, Flag.CAPTURED | (Flag.ALTERED_BEFORE if outside else Flag(0)), outside, sight.first)
@@ -176,9 +197,10 @@ class TableSealer:
         moved = new_key != key
         if moved:
             flags |= Flag.MOVED
-        crowded = moved and self._make_room(change, new_key)
-        if amended is not None and change.old_row is not None and not crowded:
-            sight = Sight(judged.first or change.old_row, change.old_row, change.changed)
+            self._make_room(change, new_key)
+        if amended is not None and change.old_row is not None:
+            exact = change.op == "U" and self._encoding == rowcodec.SQLITE
+            sight = Sight(judged.first or change.old_row, change.old_row, change.changed, exact)
             if change.row is None:
                 self._succession.keep(new_key, sight)
             elif outside := self._succession.outside(sight, change.row):
@@ -197,17 +219,23 @@ class TableSealer:
             self._batch.set_state(self._table.id, key, None)
         self._writer.violation_if(flags, made, new_key, columns, state, change.author)
 
-    def _make_room(self, change: Change, key: bytes) -> bool:
-        """A record moves to this key: what is there was replaced, or moves on in the same statement (then True), or is gone unseen."""
+    def _make_room(self, change: Change, key: bytes) -> None:
+        """A record moves to this key: what is there was replaced, or moves on in the same statement, or is gone unseen."""
         victim = self._replaced.pop(key, None)
         if victim is not None:
             self._removed(key, victim)
         there = self._batch.state(self._table.id, key)
-        if there is None or not there.live:
-            return False
-        self._displaced[key] = (there, change)
-        self._taken_over.add(key)
-        return True
+        if there is not None and there.live:
+            self._vanished(key)
+            self._displaced[key] = _Displaced(there, self._succession.take(key), change)
+            self._taken_over.add(key)
+
+    def _vanished(self, key: bytes) -> None:
+        """A displaced record that moved nowhere: its row had been deleted outside capture."""
+        displaced = self._displaced.pop(key, None)
+        if displaced is not None:
+            change = replace(displaced.by, author=None, closed=False)
+            self._delete(change, key, _Judged(displaced.state, Flag.CAPTURED | Flag.DELETION), lasting=True)
 
     def _truncated(self, change: Change) -> None:
         """TRUNCATE: every live record of the table is deleted."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from ledger.wire import EventEntry, RecordEntry, decode_entry
 
 START = 1_700_000_000_000  # milliseconds; every step of the tests' clock is a minute
 KEYRING = Keyring(*(bytes([n]) * 32 for n in range(1, 5)))
+SETTINGS = Settings("Test", "test", "chain", 1, "0x" + "1" * 40, "0x" + "2" * 40, 1, None)
 
 
 class SqliteHospital:
@@ -145,17 +150,25 @@ Hospital = SqliteHospital | PostgresHospital
 Shown = tuple[str, tuple[Any, ...], tuple[str, ...]]
 
 
-def new_home(path: Path, *, mirror: Path | None = None) -> Home:
+@cache
+def _template() -> Path:
+    """A home that every test copies: stretching a passphrase takes a while."""
+    path = Path(tempfile.mkdtemp(prefix="careseal-home-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    Home.create(path, SETTINGS, KEYRING, b"pass")
+    return path
+
+
+def new_home(path: Path) -> Home:
     """A home with made-up settings, opened without its lock."""
-    path.mkdir(parents=True)
-    settings = Settings("Test", "test", "chain", 1, "0x" + "1" * 40, "0x" + "2" * 40, 1, None if mirror is None else str(mirror))
-    Home.create(path, settings, KEYRING, b"pass")
-    return open_home(path, settings)
+    shutil.copytree(_template(), path)
+    return open_home(path)
 
 
-def open_home(path: Path, settings: Settings) -> Home:
-    home = Home(path, settings, KEYRING)
-    home.store.db.execute("PRAGMA synchronous=OFF")
+def open_home(path: Path) -> Home:
+    home = Home(path, SETTINGS, KEYRING)
+    for db in (home.store.db, home.subjects._db):
+        db.execute("PRAGMA synchronous=OFF")
     return home
 
 
