@@ -51,7 +51,7 @@ def main() -> int:
         print(f"something else is running here (load {os.getloadavg()[0]:.1f}): these are no figures to quote")
     print("median of the runs, worst of them, target; below it what the figure is relative to\n")
     # Ended from outside, it cleans up as well.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     figures: list[Figure] = []
     start = time.monotonic()
     with workspace(QUICK if chosen.quick else Sizes()) as space:

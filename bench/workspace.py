@@ -40,7 +40,6 @@ class Hospital:
     database: Path
     home: Path
     rows: int
-    seal_seconds: float
 
 
 @dataclass(slots=True)
@@ -63,9 +62,9 @@ class Workspace:
             url = rows.build_sqlite(place / "his.db", {"lab": (1, count)})
             home = homes.create(place / "home")
             homes.attach_to(home, url, ["lab"])
-            added, seconds = homes.seal_all(home)
+            added, _ = homes.seal_all(home)
             assert added == count
-            self._hospitals[count] = Hospital(url, place / "his.db", home, count, seconds)
+            self._hospitals[count] = Hospital(url, place / "his.db", home, count)
         return self._hospitals[count]
 
     def postgres(self) -> PostgresServer:
