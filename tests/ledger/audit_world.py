@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -59,10 +59,14 @@ class SqliteHospital:
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, values).fetchall()
 
-    @contextmanager
-    def blind(self) -> Iterator[None]:
+    def blind(self) -> AbstractContextManager[None]:
         """The triggers are off; afterwards they are as they were."""
-        triggers = self.rows("SELECT name, sql FROM sqlite_schema WHERE type='trigger' ORDER BY rowid")
+        return self.blind_of("%")
+
+    @contextmanager
+    def blind_of(self, table: str) -> Iterator[None]:
+        """The triggers of one table are off."""
+        triggers = self.rows("SELECT name, sql FROM sqlite_schema WHERE type='trigger' AND tbl_name LIKE ? ORDER BY rowid", table)
         for name, _ in triggers:
             self.connection.execute(f'DROP TRIGGER "{name}"')
         try:
@@ -113,11 +117,15 @@ class PostgresHospital:
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._as("").execute(query.replace("?", "%s") if values else query, values or None).fetchall()
 
+    def blind(self) -> AbstractContextManager[None]:
+        return self.blind_of("%")
+
     @contextmanager
-    def blind(self) -> Iterator[None]:
+    def blind_of(self, table: str) -> Iterator[None]:
         triggers = self.rows(
             "SELECT t.tgname, c.oid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
-            " WHERE NOT t.tgisinternal AND t.tgname LIKE '%careseal%'"
+            " WHERE NOT t.tgisinternal AND t.tgname LIKE '%%careseal%%' AND c.relname LIKE ?",
+            table,
         )
         for name, table in triggers:
             self.run(f'ALTER TABLE {table} DISABLE TRIGGER "{name}"')
@@ -181,6 +189,7 @@ class World:
     capture: str = "triggers"
     now: int = START
     anchored: dict[int, bytes] = field(default_factory=dict)
+    audit_times: list[float] = field(default_factory=list)  # of journalled audits, in seconds
 
     def tick(self, seconds: float = 60) -> int:
         self.now += int(seconds * 1000)
@@ -220,6 +229,8 @@ class World:
     def audit(self, *, tables: Sequence[str] = (), anchors: Anchors | None = None, **options: Any) -> AuditResult:
         scope = Scope([table for table in attached_tables(self.home) if not tables or table.name in tables])
         scope = options.pop("scope", scope)
+        if options.get("record", True):
+            self.audit_times.append((self.now + 60_000) / 1000)
         return audit(self.home, scope, anchors or self.anchors, self.tick() / 1000, **options)
 
     def found(self, **options: Any) -> list[Shown]:
