@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from hashlib import blake2s, sha256
+from operator import itemgetter
 
 from ledger import rowcodec
 from ledger.commitment import blinded_subject, differing_fields, digest_function, record_secret
@@ -19,6 +20,7 @@ from ledger.tables import Attached
 from ledger.wire import ROW_DIGEST, SECRET_INPUT, TABLE, Algorithm, Flag, Kind, RecordEntry, decode_entry
 
 Progress = Callable[[str, int], None]
+_TABLE, _ROW_DIGEST = itemgetter(TABLE), itemgetter(ROW_DIGEST)
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class TablePass:
     def __init__(self, db: sqlite3.Connection, subjects: SubjectKeys, table: Attached, snapshot: Snapshot, erased: Set[int]) -> None:
         self._db, self._subjects, self._table, self._snapshot, self._erased = db, subjects, table, snapshot, erased
         self._keys: dict[int, bytes] = {}
+        self._algorithm, self._number = table.options.algorithm_code, table.id.to_bytes(2, "big")
         self._changed: set[bytes | None] | None = None
         self._consumed = consumed_of(db)
         self._faults = snapshot.capture_faults(table.shape) if self._captures and self._schema_holds() else []
@@ -111,19 +114,20 @@ class TablePass:
 
     def _matched(self, part: Matched, report: TableReport) -> None:
         states = part.states
-        keys = self._keys
-        known = all(map(keys.__contains__, states.sids))
-        if not known:
-            keys = self._keys = self._subjects.keys(states.sids)
-            known = all(map(keys.__contains__, states.sids))
-        ours = {body[TABLE] for body in states.bodies} == {self._table.id.to_bytes(2, "big")}
-        if known and ours and self._erased.isdisjoint(states.sids) and self._table.options.algorithm_code is Algorithm.SHA256:
+        if self._truncated:
+            # Whatever rows there are came after the TRUNCATE.
+            for key in states.keys:
+                self._only_row(key, report)
+            return
+        keys = self._keys_of(states.sids)
+        plain = self._algorithm is Algorithm.SHA256 and self._erased.isdisjoint(states.sids)
+        if keys is not None and plain and set(map(_TABLE, states.bodies)) == {self._number}:
             sha, prf = sha256, blake2s
             made = [
                 sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
-                for row, body, key in zip(part.rows, states.bodies, map(keys.__getitem__, states.sids), strict=True)
+                for row, body, key in zip(part.rows, states.bodies, keys, strict=True)
             ]
-            wanted = [body[ROW_DIGEST] for body in states.bodies]
+            wanted = list(map(_ROW_DIGEST, states.bodies))
             wrong = [] if made == wanted else [i for i, digest in enumerate(made) if digest != wanted[i]]
         else:
             wrong = list(range(len(part.rows)))
@@ -131,6 +135,17 @@ class TablePass:
             self._suspect(i, part, report)
         if self._touched:
             report.pending += sum(1 for key in states.keys if key in self._touched)
+
+    def _keys_of(self, sids: tuple[int, ...]) -> list[bytes] | None:
+        """The subject key of each record; None where one is missing."""
+        try:
+            return list(map(self._keys.__getitem__, sids))
+        except KeyError:
+            self._keys = self._subjects.keys(sids)
+        try:
+            return list(map(self._keys.__getitem__, sids))
+        except KeyError:
+            return None
 
     def _suspect(self, i: int, part: Matched, report: TableReport) -> None:
         """Judge one row exactly; the fast loop only says that it needs a look."""
