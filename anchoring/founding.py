@@ -18,7 +18,7 @@ from anchoring.network import ENGINE, Network, encode_network, institution_name,
 from contracts.actions import Role, set_contract
 from contracts.artifacts import load
 from contracts.calls import deploy_consortium, deploy_journals
-from ledger.backup import write_kit
+from ledger.backup import Kit, write_kit
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import write_durably
 from ledger.home import CONFIG, UNFINISHED, Home, Settings, exclusive, read_keyring, read_settings, write_settings
@@ -63,6 +63,14 @@ def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], byt
     return open_key
 
 
+def take_over(chain: Path, key: bytes, passphrase: bytes) -> None:
+    """Put the chain's sealer key under this passphrase, where another one was lost."""
+    try:
+        open_box(chain / SEALER, passphrase, SEALER_PURPOSE)
+    except (KeyUnavailable, HomeError):
+        _write(chain, lambda: write_durably(chain / SEALER, seal_box(passphrase, SEALER_PURPOSE, {"key": key.hex()})))
+
+
 def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Callable[[], float]) -> Settings:
     """Create a home and make it a member of its chain; run again after a crash, or after an admission by vote, it goes on.
 
@@ -81,11 +89,14 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
         consortium=to_checksum_address(network.consortium),
         journals=to_checksum_address(network.journals),
     )
-    with connect(chain, None if "://" in chain else sealer_key(Path(chain), lambda: passphrase), clock) as w3, one_line_errors():
+    sealer = None if "://" in chain else sealer_key(Path(chain), lambda: passphrase)
+    with connect(chain, sealer, clock) as w3, one_line_errors():
         link = Link(w3, settings.consortium, settings.journals, 0, keyring.sealing)
         link.check(settings.chain_id)
         settings = replace(settings, institution=_join(link, settings.name))
-    _write(plan.kit, lambda: write_kit(plan.kit, path, settings, keyring, encode_network(network), kit_passphrase))
+    founded = sealer is not None and settings.institution == 1
+    kit = Kit(settings, keyring, encode_network(network), sealer() if founded and sealer else None)
+    _write(plan.kit, lambda: write_kit(plan.kit, path, kit, kit_passphrase))
     write_durably(path / NETWORK, encode_network(network))
     write_settings(path, settings, keyring)
     return settings

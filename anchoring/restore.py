@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from anchoring.errors import AnchoringError, JournalDiverged
-from anchoring.founding import NETWORK, SEALER
+from anchoring.founding import NETWORK, SEALER, take_over
 from anchoring.link import Link
 from anchoring.verify import EARLIER_GENERATION, Verified, verify
 from ledger.audit import Scope
-from ledger.backup import catch_up, install, rebuild
+from ledger.backup import Kit, catch_up, install, rebuild
 from ledger.errors import HomeError
 from ledger.files import write_durably
 from ledger.findings import JOURNAL_KINDS, Finding
@@ -29,16 +28,7 @@ Rows = Callable[[str, int], None]
 _WORK = ".restoring"
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What is known of a home that is to be brought back: its settings, its keys, and its network file, None where that is in place."""
-
-    settings: Settings
-    keyring: Keyring
-    network: bytes | None = None
-
-
-def bring_back(target: Path, lost: Lost, passphrase: bytes, archive: Path | None, progress: Rows) -> Path | None:
+def bring_back(target: Path, kit: Kit, passphrase: bytes, archive: Path | None, progress: Rows) -> Path | None:
     """Build the home anew in the folder `target`, from a backup and the mirror or from the mirror alone.
 
     What was there is moved to a new folder inside, which is returned. HomeError, with nothing changed, where another home is there
@@ -53,16 +43,19 @@ def bring_back(target: Path, lost: Lost, passphrase: bytes, archive: Path | None
 
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     with exclusive(target, 5):
-        if (target / CONFIG).exists() and read_settings(target).home_id != lost.settings.home_id:
+        if (target / CONFIG).exists() and read_settings(target).home_id != kit.settings.home_id:
             raise HomeError(f"{target} holds another home: restore to a new folder")
         work = target / _WORK
         shutil.rmtree(work, ignore_errors=True)
         try:
-            rebuild(work, lost.settings, lost.keyring, passphrase, archive, told)
-            if lost.network is not None and not (work / NETWORK).exists():
-                write_durably(work / NETWORK, lost.network)
-            _check_chain(target, work, lost.settings)
-            return install(work, target)
+            rebuild(work, kit.settings, kit.keyring, passphrase, archive, told)
+            if kit.network and not (work / NETWORK).exists():
+                write_durably(work / NETWORK, kit.network)
+            _check_chain(target, work, kit.settings)
+            aside = install(work, target)
+            if kit.sealer is not None and "://" not in kit.settings.chain:
+                take_over(Path(kit.settings.chain), kit.sealer, passphrase)
+            return aside
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from anchoring.link import Link
 from anchoring.publish import check_head, publish
+from ledger.errors import SourceError
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.mirror import mirror
@@ -42,6 +43,11 @@ def sealed(home: Home, connection: AbstractContextManager[Link], now: int, progr
             waiting = f"{added} entries were added and wait for their anchor, seal again when the chain is back"
             raise type(error)(f"{error}; {waiting}") from error
         check_head(home, link)
-        added = seal(home, now, progress=progress).added
+        try:
+            added = seal(home, now, progress=progress).added
+        except SourceError:
+            # One table that cannot be read keeps no other from its anchor.
+            publish(home, link)
+            raise
         published = publish(home, link)
         yield link, Round(added, published, home.journal.latest())

@@ -16,7 +16,7 @@ from api.passphrase import passphrase
 from ledger.errors import HomeError
 
 if TYPE_CHECKING:
-    from anchoring.restore import Lost
+    from ledger.backup import Kit
 
 
 def backup_command(
@@ -100,15 +100,16 @@ def restore_command(
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
-def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Lost:
+def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Kit:
     """Settings and keys of the home to restore: of the kit, else of the home itself."""
-    from anchoring.restore import Lost
-    from ledger.backup import read_kit
+    from anchoring.founding import NETWORK
+    from ledger.backup import Kit, read_kit
     from ledger.home import CONFIG, read_keyring, read_settings
 
     if kit is not None:
-        return Lost(*read_kit(kit, home, kit_secret))
+        return read_kit(kit, home, kit_secret)
     if not (home / CONFIG).exists():
         raise HomeError(f"{home} is lost: give --kit, the recovery kit that init wrote")
     keyring = read_keyring(home, secret)
-    return Lost(read_settings(home, keyring), keyring)
+    network = home / NETWORK
+    return Kit(read_settings(home, keyring), keyring, network.read_bytes() if network.exists() else b"")

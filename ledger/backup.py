@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -42,17 +42,29 @@ _CHUNK = 1 << 20
 _OWN = (LEDGER, SUBJECTS, KEYRING, CONFIG)
 
 
-def write_kit(path: Path, home: Path, settings: Settings, keyring: Keyring, network: bytes, passphrase: bytes) -> None:
-    """Write the recovery kit: keys, settings and network file of the home, opened by `passphrase` alone. OSError as it comes."""
-    about = {"settings": json.dumps(asdict(portable(home, settings))), "network": network.decode()}
-    write_durably(path, seal_box(passphrase, KIT_PURPOSE, keyring_content(keyring) | about))
+@dataclass(frozen=True, slots=True, repr=False)
+class Kit:
+    """What brings a lost home back besides its entries: settings, keys, network file, and the sealer's key of a chain that it founded."""
+
+    settings: Settings
+    keyring: Keyring
+    network: bytes
+    sealer: bytes | None = None
 
 
-def read_kit(path: Path, home: Path, passphrase: bytes) -> tuple[Settings, Keyring, bytes]:
-    """Settings, for a home at `home`, keys and network file of a recovery kit. KeyUnavailable where the passphrase is wrong."""
+def write_kit(path: Path, home: Path, kit: Kit, passphrase: bytes) -> None:
+    """Write the recovery kit of the home at `home`, opened by `passphrase` alone. OSError as it comes."""
+    about = {"settings": json.dumps(asdict(portable(home, kit.settings))), "network": kit.network.decode()}
+    about |= {"sealer": kit.sealer.hex()} if kit.sealer else {}
+    write_durably(path, seal_box(passphrase, KIT_PURPOSE, keyring_content(kit.keyring) | about))
+
+
+def read_kit(path: Path, home: Path, passphrase: bytes) -> Kit:
+    """The recovery kit, for a home at `home`. KeyUnavailable where the passphrase is wrong."""
     content = open_box(path, passphrase, KIT_PURPOSE)
     try:
-        return placed(home, Settings(**json.loads(content["settings"]))), keyring_from(content), content["network"].encode()
+        settings, sealer = placed(home, Settings(**json.loads(content["settings"]))), bytes.fromhex(content.get("sealer", ""))
+        return Kit(settings, keyring_from(content), content["network"].encode(), sealer or None)
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"the recovery kit {path} is damaged: use another copy") from error
 

@@ -87,15 +87,17 @@ def start_mirror(home: Home, folder: Path) -> None:
     The next call of `mirror` writes them. HomeError where the folder cannot be used, or holds batches already.
     """
     prepare_folder(folder)
+    # From here on the former mirror is not written to; killed before the batches are queued, the next run says that they are missing.
+    home.settings = replace(home.settings, mirror=str(folder.resolve()))
+    write_settings(home.path, home.settings, home.keyring)
     with home.store.transaction() as db:
+        db.execute("DELETE FROM batches")
         number = start = int(home.store.meta("batch", "0") or 0) + 1
         for first, count, rows in _everything(home):
             db.execute("INSERT INTO batches VALUES (?,?,?,?)", (number, first, count, pack_sidecar(rows)))
             number += 1
         for name, value in ((_START, start), ("batch", number - 1), ("mirrored_sid", home.subjects.highest())):
             home.store.set_meta(name, str(value))
-    home.settings = replace(home.settings, mirror=str(folder.resolve()))
-    write_settings(home.path, home.settings, home.keyring)
 
 
 def prepare_folder(folder: Path) -> None:

@@ -8,12 +8,14 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 # Commands import what they need when they run; the children get it from here.
 import typer.rich_utils  # noqa: F401
@@ -29,9 +31,11 @@ import ledger.keys
 import node.embedded
 import node.server
 
+ROOT = Path(__file__).resolve().parents[1]
 SPEED = 60.0
 SCRYPT_N = 16
 _BASE = time.time()
+_hasty = True
 _real_time, _real_sleep, _real_connect = time.time, time.sleep, sqlite3.connect
 _HARMLESS = ("SELECT", "WITH", "PRAGMA", "ROLLBACK", "--")
 _MOVES = ("replace", "rename", "unlink", "rmdir", "mkdir", "fsync", "link", "symlink")
@@ -97,6 +101,13 @@ def here(*arguments: object, environment: dict[str, str]) -> Outcome:
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
+def process(*arguments: object, environment: dict[str, str]) -> Outcome:
+    """Run a command as its users do, in a process of its own."""
+    command = [sys.executable, "-m", "api.cli", *map(str, arguments)]
+    done = subprocess.run(command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
 def start(*arguments: object, out, err, kill_at: int | None = None, before=None, environment: dict[str, str] | None = None) -> int:
     """Start a command in a child of its own process group and return the child's id."""
     child = os.fork()
@@ -131,15 +142,41 @@ def start(*arguments: object, out, err, kill_at: int | None = None, before=None,
 
 def fast_time() -> float:
     """The children's clock, in seconds since 1970 UTC."""
+    if not _hasty:
+        return _real_time()
     return _BASE + (_real_time() - _BASE) * SPEED
+
+
+@contextmanager
+def real_time():
+    """Within it, time runs as it does and keys are stretched as they are, so that real processes can open the same homes."""
+    global _hasty
+    _hasty = False
+    try:
+        yield
+    finally:
+        _hasty = True
 
 
 def hasten() -> None:
     """In this process, let time run ahead, so that nobody waits for the next block, and keys be stretched less."""
+    if not _hasty:
+        return
     time.time = fast_time
     for function in _sleeping():
         function.__kwdefaults__["sleep"] = lambda seconds: _real_sleep(seconds / SPEED)
     ledger.keys._SCRYPT["n"] = SCRYPT_N
+
+
+@contextmanager
+def quick_keys():
+    """Keys are stretched in this process as in the children."""
+    before = ledger.keys._SCRYPT["n"]
+    ledger.keys._SCRYPT["n"] = SCRYPT_N if _hasty else before
+    try:
+        yield
+    finally:
+        ledger.keys._SCRYPT["n"] = before
 
 
 def _sleeping():

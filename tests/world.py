@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import forked
+from forked import quick_keys
 
-import ledger.keys
 from contracts.calls import Journals
 from ledger.backup import rebuild
 from ledger.home import Home, read_keyring, read_settings, write_settings
@@ -215,17 +215,6 @@ def stop(node: int) -> None:
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(node, signal.SIGTERM)
         os.waitpid(node, 0)
-
-
-@contextmanager
-def quick_keys():
-    """Keys are stretched in this process as in the children."""
-    before = ledger.keys._SCRYPT["n"]
-    ledger.keys._SCRYPT["n"] = forked.SCRYPT_N
-    try:
-        yield
-    finally:
-        ledger.keys._SCRYPT["n"] = before
 
 
 def kill_everywhere(world: World, command: str, *arguments: object, check, stride: int = 1) -> int:

@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from world import World, quick_keys
+from forked import quick_keys
+from world import World
 
 from ledger.backup import read_kit
 from ledger.errors import HomeError
@@ -281,11 +282,11 @@ def test_a_mirror_without_its_last_batches_is_not_taken_for_whole(sealed):
 
 def test_a_batch_with_another_number_in_its_name_is_refused(sealed):
     with quick_keys():
-        settings, keyring, _network = read_kit(sealed.kit, sealed.home, b"correct horse")
+        kit = read_kit(sealed.kit, sealed.home, b"correct horse")
         names = sorted(path.name for path in sealed.mirror.iterdir())
         (sealed.mirror / names[1]).write_bytes((sealed.mirror / names[0]).read_bytes())
         with pytest.raises(HomeError, match="lacks batch 2"):
-            list(batches(sealed.mirror, keyring, settings.home_id, 0))
+            list(batches(sealed.mirror, kit.keyring, kit.settings.home_id, 0))
 
 
 def test_restoring_again_does_no_harm(sealed):
