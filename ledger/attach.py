@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, SourceError
 from ledger.home import Home
 from ledger.rowcodec import SQLITE
 from ledger.seal import seal, seal_last
@@ -81,7 +81,10 @@ def detach(home: Home, tables: Sequence[Attached], now: int, *, force: bool = Fa
     `force` leaves out the database: for one that is gone for good.
     """
     if not force:
-        seal(home, now, tables=tables)
+        try:
+            seal(home, now, tables=tables)
+        except SourceError as error:
+            raise SourceError(f"{error}; where it is gone for good: careseal detach --gone") from error
     for table in tables:
         if not force and table.options.capture == "triggers":
             source = open_source(table.source)

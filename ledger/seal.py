@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ledger.batch import Batch
@@ -37,19 +38,21 @@ def seal(home: Home, now: int, *, tables: Sequence[Attached] | None = None, prog
     """Seal what the attached tables captured and took up, and make a checkpoint. `now` in milliseconds since 1970 UTC.
 
     Nothing captured is lost, whenever the process is killed: a queue row is deleted only after its entry is durable, and an entry
-    is made only once for a queue row's id. SourceError where a database cannot be read; the tables before it stay sealed.
+    is made only once for a queue row's id. SourceError where a table cannot be read, once all the others are sealed.
     """
-    added = 0
+    added, unread = 0, None
     for table in attached_tables(home) if tables is None else tables:
-        source = open_source(table.source)
         try:
-            consume(home, table, source)
-            added += _seal_table(home, table, source, now, progress)
-            consume(home, table, source)
-        finally:
-            source.close()
+            with closing(open_source(table.source)) as source:
+                consume(home, table, source)
+                added += _seal_table(home, table, source, now, progress)
+                consume(home, table, source)
+        except SourceError as error:
+            unread = unread or error
     with home.batch(checkpoint_time=now):
         pass
+    if unread is not None:
+        raise unread
     return Sealed(added, home.journal.latest())
 
 
