@@ -76,14 +76,22 @@ class Machine(RuleBasedStateMachine):
         copies=st.booleans(),
         first=st.sets(keys),
         recursive=st.booleans(),
+        unique=st.booleans(),
+        key_type=st.sampled_from(["INTEGER", "TEXT", "TEXT WITHOUT ROWID"]),
     )
-    def begin(self, capture, deletable, immutable, final, subject, algorithm, copies, first, recursive) -> None:  # type: ignore[no-untyped-def]
+    def begin(  # type: ignore[no-untyped-def]
+        self, capture, deletable, immutable, final, subject, algorithm, copies, first, recursive, unique, key_type
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="careseal-machine-"))
         self.world: World = make_world("sqlite" if self.sqlite else "postgresql", capture, self.folder, lambda: self.server)
         run, kind = self.world.hospital.run, "BLOB" if self.sqlite else "TEXT"
         if self.sqlite:
             run(f"PRAGMA recursive_triggers={int(recursive)}")
-        run(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a {kind}, b {kind}, c {kind})")
+        key_type, _, option = key_type.partition(" ")
+        option = option if self.sqlite else ""
+        self.name = (lambda key: f"k{key}") if key_type == "TEXT" else (lambda key: key)
+        self.unique = unique
+        run(f"CREATE TABLE t (id {key_type} PRIMARY KEY, a {kind}, b {kind}, c {kind} {'UNIQUE' if unique else ''}) {option}")
         self.triggers = capture == "triggers"
         self.deletable, self.immutable, self.final = deletable, set(immutable), final
         judged = {"deletable": deletable, "immutable": immutable, "final": final} if self.triggers else {}
@@ -92,10 +100,11 @@ class Machine(RuleBasedStateMachine):
         self.gone: list[Record] = []  # records whose key another one took
         self.touched: set[int] = set()
         self.announced: set[int] = set()
+        self.replaced: set[int] = set()  # keys of rows that a REPLACE removed since the last seal
         self.captured = 0
         for key in first:
-            run("INSERT INTO t VALUES (?, 'x', 'y', 'z')", key)
-            self.now[key] = ("x", "y", "z")
+            self.now[key] = ("x", "y", f"z{key}")
+            run("INSERT INTO t VALUES (?,?,?,?)", self.name(key), *self.now[key])
             self.records[key] = Record(live=True, sealed=self.now[key])
         self.world.attach("t", subject=subject, algorithm=algorithm, copies=copies, **judged)
         self.world.seal()
@@ -156,10 +165,36 @@ class Machine(RuleBasedStateMachine):
         self.touched.add(key)
         self.now[key] = row
 
+    def _deleted(self, key: int) -> None:
+        record = self.records.setdefault(key, Record())
+        self._judge(key, record)
+        if not self.deletable or (self.final is not None and self.now[key][0] == "closed"):
+            record.marking = True
+        if record.marking:
+            record.noted = key
+        record.live, record.sight, record.unseen = False, None, False
+        record.changes += 1
+        self.captured += 1
+        self.announced.discard(key)
+        self.touched.add(key)
+        del self.now[key]
+
+    def _replaced_away(self, key: int) -> None:
+        """A REPLACE removed the row: a deletion that capture learns of one way or another."""
+        if self.triggers:
+            self._deleted(key)
+            self.replaced.add(key)
+        else:
+            del self.now[key]
+
+    def _collides(self, key: int, c: Any) -> list[int]:
+        """The keys of other rows with this value in the unique column."""
+        return [other for other, row in self.now.items() if self.unique and c is not None and row[2] == c and other != key]
+
     @rule(key=keys, a=values, b=values, c=values)
     def insert(self, key: int, a: Any, b: Any, c: Any) -> None:
-        if key not in self.now:
-            self.world.hospital.run("INSERT INTO t VALUES (?,?,?,?)", key, a, b, c)
+        if key not in self.now and not self._collides(key, c):
+            self.world.hospital.run("INSERT INTO t VALUES (?,?,?,?)", self.name(key), a, b, c)
             if self.triggers:
                 self._inserted(key, (a, b, c))
             else:
@@ -167,7 +202,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(key=keys, field=fields, value=values)
     def update(self, key: int, field: str, value: Any) -> None:
-        self.world.hospital.run(f"UPDATE t SET {field}=? WHERE id=?", value, key)
+        if field == "c" and self._collides(key, value):
+            return
+        self.world.hospital.run(f"UPDATE t SET {field}=? WHERE id=?", value, self.name(key))
         if key in self.now:
             row = tuple(value if name == field else old for name, old in zip(COLUMNS, self.now[key], strict=True))
             if self.triggers:
@@ -182,7 +219,12 @@ class Machine(RuleBasedStateMachine):
             statement = "INSERT INTO t VALUES (?,?,?,?) ON CONFLICT (id) DO UPDATE SET a=excluded.a, b=excluded.b, c=excluded.c"
         else:
             statement = "INSERT OR REPLACE INTO t VALUES (?,?,?,?)"
-        self.world.hospital.run(statement, key, a, b, c)
+        victims = self._collides(key, c)
+        if upsert and victims:
+            return
+        self.world.hospital.run(statement, self.name(key), a, b, c)
+        for victim in victims:
+            self._replaced_away(victim)
         if not self.triggers:
             self.now[key] = (a, b, c)
         elif key in self.now:
@@ -193,33 +235,33 @@ class Machine(RuleBasedStateMachine):
     @rule(key=keys)
     def insert_or_ignore(self, key: int) -> None:
         if key in self.now:
-            self.world.hospital.run("INSERT INTO t VALUES (?, 'i', 'i', 'i') ON CONFLICT DO NOTHING", key)
+            self.world.hospital.run("INSERT INTO t VALUES (?, 'i', 'i', NULL) ON CONFLICT DO NOTHING", self.name(key))
             if self.triggers and self.sqlite:
                 self.announced.add(key)
 
     @rule(key=keys, new_key=keys)
     def move(self, key: int, new_key: int) -> None:
         if key in self.now and new_key not in self.now and self.triggers:
-            self.world.hospital.run("UPDATE t SET id=? WHERE id=?", new_key, key)
+            self.world.hospital.run("UPDATE t SET id=? WHERE id=?", self.name(new_key), self.name(key))
+            self._changed(key, new_key, self.now[key])
+
+    @rule(key=keys, new_key=keys)
+    def move_replacing(self, key: int, new_key: int) -> None:
+        if key in self.now and new_key in self.now and key != new_key and self.triggers and self.sqlite:
+            self.world.hospital.run("UPDATE OR REPLACE t SET id=? WHERE id=?", self.name(new_key), self.name(key))
+            self._replaced_away(new_key)
+            self.replaced.discard(new_key)
             self._changed(key, new_key, self.now[key])
 
     @rule(key=keys)
     def delete(self, key: int) -> None:
         if key not in self.now or (key in self.announced and self.triggers):
             return
-        self.world.hospital.run("DELETE FROM t WHERE id=?", key)
+        self.world.hospital.run("DELETE FROM t WHERE id=?", self.name(key))
         if self.triggers:
-            record = self.records.setdefault(key, Record())
-            self._judge(key, record)
-            if not self.deletable or (self.final is not None and self.now[key][0] == "closed"):
-                record.marking = True
-            if record.marking:
-                record.noted = key
-            record.live, record.sight, record.unseen = False, None, False
-            record.changes += 1
-            self.captured += 1
-            self.touched.add(key)
-        del self.now[key]
+            self._deleted(key)
+        else:
+            del self.now[key]
 
     @rule()
     def truncate(self) -> None:
@@ -240,7 +282,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(key=keys, field=fields, value=values)
     def alter_behind(self, key: int, field: str, value: Any) -> None:
-        self.world.hospital.behind(f"UPDATE t SET {field}=? WHERE id=?", value, key)
+        if field == "c" and self._collides(key, value):
+            return
+        self.world.hospital.behind(f"UPDATE t SET {field}=? WHERE id=?", value, self.name(key))
         if key in self.now:
             self.now[key] = tuple(value if name == field else old for name, old in zip(COLUMNS, self.now[key], strict=True))
 
@@ -248,26 +292,31 @@ class Machine(RuleBasedStateMachine):
     def delete_behind(self, key: int) -> None:
         # A row that INSERT OR IGNORE met and that is gone at the seal was, for all that capture knows, removed by a REPLACE.
         if key not in self.announced:
-            self.world.hospital.behind("DELETE FROM t WHERE id=?", key)
+            self.world.hospital.behind("DELETE FROM t WHERE id=?", self.name(key))
             self.now.pop(key, None)
 
     @rule(key=keys, a=values)
     def insert_behind(self, key: int, a: Any) -> None:
-        if key not in self.now:
-            self.world.hospital.behind("INSERT INTO t VALUES (?,?,'y','z')", key, a)
-            self.now[key] = (a, "y", "z")
+        # Where a REPLACE had removed the row, capture takes it for one that was met and left alone.
+        if key not in self.now and key not in self.replaced:
+            self.world.hospital.behind("INSERT INTO t VALUES (?,?,'y',NULL)", self.name(key), a)
+            self.now[key] = (a, "y", None)
 
     @rule(key=keys, new_key=keys)
     def move_behind(self, key: int, new_key: int) -> None:
-        if key in self.now and new_key not in self.now and key not in self.announced:
-            self.world.hospital.behind("UPDATE t SET id=? WHERE id=?", new_key, key)
+        if key in self.now and new_key not in self.now and key not in self.announced and new_key not in self.replaced:
+            self.world.hospital.behind("UPDATE t SET id=? WHERE id=?", self.name(new_key), self.name(key))
             self.now[new_key] = self.now.pop(key)
 
     @rule(one=keys, other=keys)
     def swap_behind(self, one: int, other: int) -> None:
         if one in self.now and other in self.now and one != other:
-            for key, row in ((one, self.now[other]), (other, self.now[one])):
-                self.world.hospital.behind("UPDATE t SET a=?, b=?, c=? WHERE id=?", *row, key)
+            with self.world.hospital.blind():
+                self.world.hospital.run("UPDATE t SET c=NULL WHERE id=?", self.name(one))
+                for key, row in ((other, self.now[one]), (one, self.now[other])):
+                    if key == other:
+                        self.world.hospital.run("UPDATE t SET c=NULL WHERE id=?", self.name(other))
+                    self.world.hospital.run("UPDATE t SET a=?, b=?, c=? WHERE id=?", *row, self.name(key))
             self.now[one], self.now[other] = self.now[other], self.now[one]
 
     # The ledger
@@ -291,14 +340,14 @@ class Machine(RuleBasedStateMachine):
         if not self.triggers:
             for key, row in self.now.items():
                 self.records.setdefault(key, Record(live=True, sealed=row))
-        self.touched, self.announced, self.captured = set(), set(), 0
+        self.touched, self.announced, self.replaced, self.captured = set(), set(), set(), 0
         self.sealed_keys = dict(self.records)
 
     @precondition(lambda self: hasattr(self, "world"))
     @invariant()
     def exactly_these_keys_are_reported(self) -> None:
         result = self.world.audit(record=False)
-        told = [finding.key["id"] for finding in result.findings]
+        told = [int(str(finding.key["id"]).removeprefix("k")) for finding in result.findings]
         expected = set()
         for key in {*self.now, *self.records}:
             record, row = self.records.get(key), self.now.get(key)
