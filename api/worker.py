@@ -43,7 +43,7 @@ def run(
     while not stop.is_set():
         start = time.monotonic()
         try:
-            found |= _round(home, passphrase_file, period / whole, lag)
+            found |= _round(home, passphrase_file, period, whole, lag)
             failed = 0
         except CaresealError as error:
             failed += 1
@@ -57,9 +57,9 @@ def run(
     raise typer.Exit(2 if failed else 1 if found else 0)
 
 
-def _round(home: Path, passphrase_file: Path | None, share: float, lag: float) -> bool:
+def _round(home: Path, passphrase_file: Path | None, every: float, whole: float, lag: float) -> bool:
     """One round; whether it found something."""
-    from anchoring.rolling import next_scope
+    from anchoring.rolling import finish, next_part
     from anchoring.sealing import sealed
     from anchoring.verify import verify
     from api.commands import linked
@@ -71,8 +71,9 @@ def _round(home: Path, passphrase_file: Path | None, share: float, lag: float) -
         Home.open(home, lambda: secret) as opened_home,
         sealed(opened_home, linked(opened_home, secret), now, quiet) as (link, done),
     ):
-        scope = next_scope(opened_home, share)
-        result = verify(opened_home, link, scope, time.time(), max_lag=lag).audit
+        part = next_part(opened_home, every, whole, now / 1000)
+        result = verify(opened_home, link, part.scope, time.time(), max_lag=lag).audit
+        finish(opened_home, part, now / 1000)
     block = done.published[-1].block if done.published else None
     say("{time}  {added} entries added, anchored in block {block}, {rows} rows audited, {n} findings", time=console.iso(time.time()),
         added=done.added, block=block, rows=result.rows, n=len(result.findings))  # fmt: skip

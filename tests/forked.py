@@ -120,7 +120,7 @@ def start(*arguments: object, out, err, kill_at: int | None = None, before=None,
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         os.environ.update(environment or {})
         hasten()
         if before is not None:
