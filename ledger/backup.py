@@ -213,8 +213,9 @@ def _unpack(archive: Path, keyring: Keyring, folder: Path) -> None:
             plain.seek(0)
             with tarfile.open(fileobj=plain, mode="r") as tar:
                 for member in tar:
-                    content, path = tar.extractfile(member), folder / member.name
-                    if content is None or ".." in path.parts:
+                    path = folder / member.name
+                    content = tar.extractfile(member) if member.isfile() else None
+                    if content is None or ".." in path.parts or not path.is_relative_to(folder):
                         raise tarfile.TarError
                     path.parent.mkdir(mode=0o700, exist_ok=True)
                     private_file(path)

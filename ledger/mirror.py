@@ -127,10 +127,10 @@ def _names(folder: Path) -> list[str]:
 def _everything(home: Home) -> Iterator[tuple[int, int, Rows]]:
     """(first entry, number of entries, derived rows) of batches that together make up the home."""
     size, highest = home.journal.size, home.subjects.highest()
-    for sid in range(1, highest + 1, _CHUNK):
-        yield 0, 0, {"subjects": home.subjects.rows(range(sid, min(sid + _CHUNK, highest + 1)))}
     for first in range(0, size, _CHUNK):
         yield first, min(_CHUNK, size - first), {}
+    for sid in range(1, highest + 1, _CHUNK):
+        yield size, 0, {"subjects": home.subjects.rows(range(sid, min(sid + _CHUNK, highest + 1)))}
     for name, rows in derived_rows(home.store):
         yield size, 0, {name: rows}
 
