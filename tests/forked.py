@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Commands import what they need when they run; the children get it from here.
+import psycopg
 import typer.rich_utils  # noqa: F401
 
 import anchoring.export
@@ -64,13 +65,13 @@ class Outcome:
         return lines[0].removeprefix("careseal: ")
 
 
-def run(*arguments: object, kill_at: int | None = None, before=None, environment: dict[str, str] | None = None) -> Outcome:
+def run(*arguments: object, kill_at: int | None = None, before=None, then=None, environment: dict[str, str] | None = None) -> Outcome:
     """Run a command in a child; with `kill_at` the child is killed by SIGKILL at its n-th durable step.
 
-    `before` is called in the child first: what it patches stays there.
+    `before` is called in the child first: what it patches stays there. `then` is called there instead of a command.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = start(*arguments, out=out, err=err, kill_at=kill_at, before=before, environment=environment)
+        child = start(*arguments, out=out, err=err, kill_at=kill_at, before=before, then=then, environment=environment)
         _, status = os.waitpid(child, 0)
         texts = []
         for file in (out, err):
@@ -108,7 +109,8 @@ def process(*arguments: object, environment: dict[str, str]) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def start(*arguments: object, out, err, kill_at: int | None = None, before=None, environment: dict[str, str] | None = None) -> int:
+def start(*arguments: object, out, err, kill_at: int | None = None, before=None, then=None,
+          environment: dict[str, str] | None = None) -> int:
     """Start a command in a child of its own process group and return the child's id."""
     child = os.fork()
     if child:
@@ -127,7 +129,10 @@ def start(*arguments: object, out, err, kill_at: int | None = None, before=None,
             before()
         if kill_at is not None:
             _light(Fuse(kill_at))
-        api.cli.main([str(argument) for argument in arguments])
+        if then is not None:
+            then()
+        else:
+            api.cli.main([str(argument) for argument in arguments])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -188,7 +193,7 @@ class Fuse:
     """Counts durable steps, and kills this process at the n-th, before it is done.
 
     Steps are what other processes could see: a change of a folder, a forced write, the begin and the end of a transaction, and a
-    statement outside of any. What a transaction did before its end is gone with the process.
+    statement outside of any, and every statement of PostgreSQL. What a transaction did before its end is gone with the process.
     """
 
     def __init__(self, at: int) -> None:
@@ -211,6 +216,8 @@ class Fuse:
 
 def _light(fuse: Fuse) -> None:
     sqlite3.connect = lambda *arguments, **options: fuse.watch(_real_connect(*arguments, **options))
+    for kind in (psycopg.Connection, psycopg.Cursor):
+        kind.execute = _stepping(fuse, kind.execute)
     for name in _MOVES:
         setattr(os, name, _stepping(fuse, getattr(os, name)))
 

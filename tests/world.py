@@ -54,6 +54,7 @@ class World:
     def __init__(self, folder: Path, *, chain: Path | str | None = "chain", mirror: bool = True) -> None:
         self.folder, self.home, self.mirror = folder, folder / "home", folder / "mirror"
         self.database, self.kit = folder / "his.db", folder / "kit.json"
+        self.url = f"sqlite:///{self.database}"
         self.chain = self.home / "chain" if chain is None else folder / chain
         self.more = ("--chain", self.chain) if chain is not None else ()
         self.more += ("--mirror", self.mirror) if mirror else ()
@@ -100,16 +101,23 @@ class World:
     @property
     def attachment(self) -> tuple[object, ...]:
         tables = [word for name in TABLES for word in ("--table", name)]
-        return (f"sqlite:///{self.database}", *tables, "--subject", "patient", "--deletable", "--copies")
+        return (self.url, *tables, "--subject", "patient", "--deletable", "--copies")
 
     def change(self, changes=CHANGES) -> None:
         """What the hospital's application writes, each change with its note in one transaction."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            for statements in changes:
-                with connection:
-                    for statement in statements:
-                        connection.execute(statement)
-                        connection.execute("INSERT INTO truth (name) VALUES (?)", (statement.split()[0],))
+        for statements in changes:
+            self._write([(statement, statement.split()[0]) for statement in statements])
+
+    def _write(self, statements) -> None:
+        with closing(sqlite3.connect(self.database, timeout=30)) as connection, connection:
+            for statement, note in statements:
+                connection.execute(statement)
+                connection.execute("INSERT INTO truth (name) VALUES (?)", (note,))
+
+    def queued(self) -> int:
+        """How many captured changes wait."""
+        queues = self.rows("SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'careseal%queue%'")
+        return sum(self.count(f"SELECT count(*) FROM {queue}") for (queue,) in queues)
 
     def count(self, query: str, database: str | None = None) -> int:
         return self.rows(query, database)[0][0]
@@ -156,10 +164,7 @@ class World:
 
     def check(self, *, counted: bool = True) -> None:
         """Every change has one entry, every checkpoint is on the chain once, the mirror holds the journal and all that goes with it."""
-        for name in TABLES:
-            queues = self.rows(f"SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'careseal_{name}%queue%'")
-            for (queue,) in queues:
-                assert self.count(f"SELECT count(*) FROM {queue}") == 0
+        assert self.queued() == 0
         records = self.count("SELECT count(*) FROM entries WHERE substr(body, 2, 1) IN (x'01', x'02', x'03')", "ledger.db")
         assert not counted or records == BASELINE + self.count("SELECT count(*) FROM truth")
         mine = self.rows("SELECT size, root FROM checkpoints WHERE block IS NOT NULL ORDER BY size", "ledger.db")
@@ -192,6 +197,35 @@ class World:
     def put_back(self, copy: Path) -> None:
         shutil.rmtree(self.folder)
         shutil.copytree(copy, self.folder)
+
+
+class PostgresWorld(World):
+    """The same hospital on PostgreSQL; `server` is the fixture."""
+
+    def __init__(self, folder: Path, server) -> None:
+        super().__init__(folder)
+        self._server, self.url = server, server.database()
+
+    def create_database(self) -> None:
+        statements = SCHEMA.replace("PRAGMA journal_mode=WAL;", "").replace("seq INTEGER PRIMARY KEY", "seq SERIAL PRIMARY KEY")
+        with self._server.connect(self.url) as connection:
+            connection.execute(statements)
+
+    def _write(self, statements) -> None:
+        with self._server.connect(self.url, autocommit=False) as connection:
+            for statement, note in statements:
+                connection.execute(statement)
+                connection.execute("INSERT INTO truth (name) VALUES (%s)", (note,))
+
+    def rows(self, query: str, database: str | None = None) -> list[tuple]:
+        if database:
+            return super().rows(query, database)
+        with self._server.connect(self.url) as connection:
+            return connection.execute(query).fetchall()
+
+    def queued(self) -> int:
+        queues = self.rows("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE tablename LIKE 'queue_%'")
+        return sum(self.count(f"SELECT count(*) FROM {queue}") for (queue,) in queues)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import forked
 import pytest
-from world import World, kill_everywhere
+from world import CHANGES, PostgresWorld, World, kill_everywhere
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ def test_founding_and_joining_a_chain(place):
         world.settle()
 
     init = ("--name", "First Hospital", "--kit", world.kit, *world.more)
-    assert kill_everywhere(world, "init", *init, check=check) > 25
+    assert kill_everywhere(world, "init", *init, check=check, stride=2) > 25
 
 
 def test_attaching(place):
@@ -39,7 +40,7 @@ def test_attaching(place):
 
 
 def test_sealing_the_baseline(world):
-    assert kill_everywhere(world, "seal", check=world.settle) > 20
+    assert kill_everywhere(world, "seal", check=world.settle, stride=2) > 20
 
 
 def test_sealing_changes(sealed):
@@ -61,3 +62,34 @@ def test_detaching(sealed):
         sealed.check()
 
     assert kill_everywhere(sealed, "detach", check=check) > 10
+
+
+def test_capturing(sealed):
+    """The hospital's application itself is killed: what it committed is captured, what it did not is not."""
+    saved, step, killed = sealed.save(), 0, True
+    while killed:
+        step += 1
+        sealed.put_back(saved)
+        killed = forked.run(kill_at=step, then=lambda: sealed.change(CHANGES)).killed
+        sealed.settle()
+    assert step > 2 * len(CHANGES)
+
+
+def test_sealing_changes_on_postgresql(place, postgres):
+    folder = place / "world"
+    folder.mkdir()
+    world = PostgresWorld(folder, postgres).init().attach()
+    world.ok("seal")
+    step, killed = 1, True
+    while killed:
+        visit = 1000 + step
+        world.change([
+            (f"INSERT INTO visit VALUES ({visit}, 'p1', NULL)",),
+            (f"UPDATE visit SET note='amended' WHERE visit_id={visit}",),
+            (f"UPDATE visit SET visit_id=-{visit} WHERE visit_id={visit}",),
+            (f"DELETE FROM visit WHERE visit_id=-{visit}", "UPDATE lab_result SET value=value+1 WHERE item='k'"),
+        ])  # fmt: skip
+        killed = world.run("seal", kill_at=step).killed
+        world.settle()
+        step += 5
+    assert step > 60
