@@ -59,7 +59,7 @@ class OnlyState:
     states: States
 
 
-def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 128) -> Iterator[States]:
+def read_states(db: sqlite3.Connection, table: int, low: bytes | None, high: bytes | None, chunk: int = 256) -> Iterator[States]:
     """The states of a table's records with low <= key < high, in key order."""
     # The lower bound leaves out whatever is not a BLOB, for SQLite sorts that first.
     where, values = "s.tbl=? AND s.key>=?", [table, low or b""]
