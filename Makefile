@@ -6,13 +6,13 @@ DEV := .venv/dev.stamp
 
 $(RUN): requirements.txt pyproject.toml
 	test -x $(PY) || python3 -m venv .venv
-	$(PY) -m pip install -q --require-hashes -r requirements.txt
+	$(PY) -m pip install -q --require-hashes --no-deps -r requirements.txt
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 $(DEV): requirements-dev.txt pyproject.toml
 	test -x $(PY) || python3 -m venv .venv
-	$(PY) -m pip install -q --require-hashes -r requirements-dev.txt
+	$(PY) -m pip install -q --require-hashes --no-deps -r requirements-dev.txt
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(DEV) $(RUN)
 
