@@ -12,7 +12,7 @@ from pathlib import Path
 from ledger.errors import WireError
 from ledger.journal import Journal, event
 from ledger.keys import SubjectKeys
-from ledger.store import Store
+from ledger.store import Store, write_rows
 from ledger.wire import NO_AUTHOR, Kind
 
 Value = int | str | bytes | None
@@ -143,7 +143,7 @@ class Batch:
         """Write what was collected, inside the caller's transaction."""
         for name, statement in _PUT.items():
             if self._rows[name]:
-                self.db.executemany(statement, self._rows[name])
+                write_rows(self.db, statement, self._rows[name])
         if self._bodies:
             self._journal.append(self._bodies)
         if self._mirrored and (self._bodies or any(self._rows.values())):
@@ -212,4 +212,4 @@ def replay(store: Store, rows: dict[str, list[list[Value]]]) -> None:
     """Write the rows of a sidecar, inside the caller's transaction, in the order in which they were first written."""
     for name, statement in _PUT.items():
         if rows.get(name):
-            store.db.executemany(statement, rows[name])
+            write_rows(store.db, statement, rows[name])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ledger import canonical
 from ledger.errors import LedgerError
 from ledger.merkle import leaf_hash
-from ledger.store import Store
+from ledger.store import Store, write_rows
 from ledger.tree import Tree, append
 from ledger.wire import EventEntry, Kind, decode_entry, encode_event
 
@@ -64,7 +64,7 @@ class Journal:
     def append(self, bodies: Sequence[bytes]) -> int:
         """Append entries; returns the index of the first. Cost does not depend on the journal's size."""
         first = self.size
-        self._db.executemany("INSERT INTO entries VALUES (?,?)", zip(range(first, first + len(bodies)), bodies, strict=True))
+        write_rows(self._db, "INSERT INTO entries VALUES (?,?)", list(enumerate(bodies, first)))
         append(self.tiles, first, map(leaf_hash, bodies))
         return first
 

@@ -34,14 +34,14 @@ class RecordWriter:
 
     def _label(self, subject: str | None, key: bytes) -> str:
         """Rows of one patient share a key; rows without a patient share their table's, or have their own (--subject @row)."""
-        if self._table.options.subject == "@row":
-            return f"row:{self._table.name}:{key.hex()}"
-        return f"table:{self._table.name}" if subject is None else f"subject:{subject}"
+        if subject is not None:
+            return "subject:" + subject
+        return f"row:{self._table.name}:{key.hex()}" if self._table.options.subject == "@row" else f"table:{self._table.name}"
 
     def new_rows(self, rows: Rows, flags: Flag, late: Callable[[Sequence[bytes]], bool]) -> None:
         """Seal rows that have no record yet, many at once; those whose fields are `late` are marked as back-dated."""
         keys, subjects = rows.keys, rows.subjects or [None] * len(rows.keys)
-        labels = [self._label(subject, key) for subject, key in zip(subjects, keys, strict=True)]
+        labels = list(map(self._label, subjects, keys))
         sids = self._subjects.sids(labels)
         secrets_of = self._subjects.keys(sids.values())
         ids, bodies, states = os.urandom(16 * len(keys)), [], []

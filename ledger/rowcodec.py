@@ -38,6 +38,7 @@ Value: TypeAlias = int | float | str | bytes | None
 _I32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _MAX_SIZE = 2**31 - 1
+_ONE = b"(" + _U32.pack(1)  # begins a row of one column
 _MAX_DIGITS = 5  # 64 bits need five digits of 15 bits
 
 
@@ -152,6 +153,11 @@ def _sized(data: bytes) -> bytes:
     return _U32.pack(len(data)) + data
 
 
+_N, _I, _F, _L = b"Nifl"
+_TEXTS = frozenset(b"su")
+_HEAD = struct.Struct("<BI").unpack_from  # a value's tag, and what for most tags is its size
+
+
 def _sqlite_fields(row: bytes) -> list[bytes]:
     if len(row) < 5 or row[0] != 0x28:
         raise WireError("a sqlite/1 row begins with '(' and its column count")
@@ -159,37 +165,36 @@ def _sqlite_fields(row: bytes) -> list[bytes]:
     if not 1 <= count <= MAX_COLUMNS:
         raise WireError(f"a row has 1 to {MAX_COLUMNS} columns")
     parts: list[bytes] = []
-    at = 5
-    for _ in range(count):
-        end = at + _value_size(row, at)
-        if end > len(row):
-            raise WireError("a sqlite/1 row is truncated")
-        parts.append(row[at:end])
-        at = end
+    at, take, padded = 5, parts.append, row + bytes(4)
+    try:
+        # Sealing takes every row apart: this loop makes no call that it can do without.
+        for _ in range(count):
+            tag, size = _HEAD(padded, at)
+            if tag in _TEXTS:
+                end = at + 5 + size
+            elif tag == _N:
+                end = at + 1
+            elif tag == _I:
+                end = at + 5
+            elif tag == _F:
+                end = at + 2 + (size & 0xFF)
+            elif tag == _L:
+                end = at + 5 + 2 * (size if size < 1 << 31 else (1 << 32) - size)
+            else:
+                raise WireError("a sqlite/1 row has an unknown value tag")
+            take(row[at:end])
+            at = end
+    except struct.error:
+        at = len(row) + 1
+    if at > len(row):
+        raise WireError("a sqlite/1 row is truncated")
     if at != len(row):
         raise WireError("a sqlite/1 row has bytes after its last column")
     return parts
 
 
-def _value_size(row: bytes, at: int) -> int:
-    tag = row[at : at + 1]
-    head = row[at + 1 : at + 5]
-    if tag == b"N":
-        return 1
-    if tag == b"i":
-        return 5
-    if tag == b"f" and head:
-        return 2 + int(head[0])
-    if len(head) == 4:
-        if tag == b"l":
-            return 5 + 2 * abs(int(_I32.unpack(head)[0]))
-        if tag in (b"s", b"u"):
-            return 5 + int(_U32.unpack(head)[0])
-    raise WireError("a sqlite/1 row is truncated or has an unknown value tag")
-
-
 def _decode_value(field: bytes) -> Value:
-    if not field or _value_size(field, 0) != len(field):
+    if _sqlite_fields(_ONE + field) != [field]:
         raise WireError("a sqlite/1 value has a wrong length")
     value = _lax_value(field)
     # Whatever a lax reading accepted, only the one canonical encoding stays.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from ledger.errors import HomeError
 from ledger.files import private_file
 
 SCHEMA_VERSION = 1
+_TOGETHER = 50
 _LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name"
 
 # A tile's rowid is its level and index in one number. `state` maps a row's sort key to its record's last entry.
@@ -72,6 +74,16 @@ def _layout() -> list[tuple[str, ...]]:
     with closing(sqlite3.connect(":memory:")) as fresh:
         fresh.executescript(_SCHEMA)
         return fresh.execute(_LAYOUT).fetchall()
+
+
+def write_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Sequence[int | str | bytes | None]]) -> None:
+    """`executemany`, with many rows in one statement where it inserts many: that takes three fifths of the time."""
+    head, values, marks = statement.partition(" VALUES ")
+    whole = len(rows) // _TOGETHER * _TOGETHER if values else 0
+    if whole:
+        together = f"{head}{values}{','.join([marks] * _TOGETHER)}"
+        db.executemany(together, (list(chain.from_iterable(rows[i : i + _TOGETHER])) for i in range(0, whole, _TOGETHER)))
+    db.executemany(statement, rows[whole:])
 
 
 class Store:

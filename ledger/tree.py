@@ -6,6 +6,7 @@ are stored, so a hash once written never changes. Source of the layout: C2SP tlo
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Protocol
@@ -17,6 +18,7 @@ WIDTH = 256
 TILE_BYTES = WIDTH * HASH_BYTES
 # Copies of a hash object that has taken the prefix cost less than new ones: these are merkle.leaf_hash and merkle.node_hash.
 _LEAF, _NODE = sha256(b"\0").copy, sha256(b"\1").copy
+_PAIR = struct.Struct(f"{2 * HASH_BYTES}s")
 
 
 class Tiles(Protocol):
@@ -42,9 +44,9 @@ def rows_of(tile: bytes) -> list[bytes]:
     rows = [tile]
     while len(tile) >= 2 * HASH_BYTES:
         row = []
-        for start in range(0, len(tile) - HASH_BYTES, 2 * HASH_BYTES):
+        for (pair,) in _PAIR.iter_unpack(tile[: len(tile) // _PAIR.size * _PAIR.size]):
             digest = _NODE()
-            digest.update(tile[start : start + 2 * HASH_BYTES])
+            digest.update(pair)
             row.append(digest.digest())
         tile = b"".join(row)
         rows.append(tile)

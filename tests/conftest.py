@@ -16,10 +16,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import URL
+
+# CI judges a change by the same examples every time; elsewhere each run looks for new ones.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SUPERUSER = "postgres"
 START_SECONDS = 30.0

@@ -12,8 +12,8 @@ from ledger.errors import SourceError
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
-RUN_ROWS = 1000
-RUN_BYTES = 4 << 20
+# A run is about as large as what a unix socket holds, so that the server works on the next one while this one is compared.
+RUN_BYTES, ROW_BYTES = 256 << 10, 512  # a row counts as its own bytes and ROW_BYTES
 
 # Everything on which the text of an accepted type depends, and what keeps reading apart from the account's own settings.
 # `row_security` off makes the server refuse rather than hide rows.
@@ -58,20 +58,19 @@ def copy_lines(connection: Connection, query: str) -> Iterator[list[bytes]]:
             while not ended:
                 lines: list[bytes] = []
                 room = RUN_BYTES
-                while len(lines) < RUN_ROWS and room > 0:
+                while room > 0:
                     # Most lines are in libpq's buffer already; only an empty one is worth psycopg's waiting loop.
                     count, data = get(1)
-                    if count > 0:
-                        lines.append(bytes(data)[:-1])
-                        room -= count
-                    elif count == 0 and (waited := copy.read()):
-                        lines.append(bytes(waited)[:-1])
-                        room -= len(waited)
-                    else:
-                        if count < 0:
-                            _end(connection)
+                    if count == 0:
+                        data = memoryview(copy.read())
+                        count = len(data) or -1
+                    elif count < 0:
+                        _end(connection)
+                    if count < 0:
                         ended = True
                         break
+                    lines.append(data[:-1].tobytes())
+                    room -= count + ROW_BYTES
                 if lines:
                     yield lines
     except BaseException:

@@ -20,9 +20,9 @@ from ledger.sources.sqlite_errors import explained, undecodable
 from ledger.sources.sqlite_table import LiveTable, check_key, look, refuse_inexact, select_list, shape_of
 from ledger.sources.subject import SubjectPath, label_sql, parse
 
-RUN_ROWS = 1000
+RUN_ROWS = 256
 RUN_BYTES = 4 << 20
-STEP = 16  # rows fetched at once: nearly as fast as a thousand, and long documents do not add up
+STEP = 16  # rows fetched at once: nearly as fast as a hundred, and long documents do not add up
 
 
 class SqliteSnapshot:
@@ -170,12 +170,11 @@ class SqliteSnapshot:
             return sqlite_capture.has_queue(self._connection, shape)
 
     def _fetch(self, statement: str, values: Sequence[Value]) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of an ordered query, a few at a time; TEXT that is not UTF-8 comes as surrogate escapes."""
+        """The rows of an ordered query, some at a time; TEXT that is not UTF-8 comes as surrogate escapes."""
         done = 0
         with explained(self._place):
             cursor = self._connection.execute(statement, values)
-        while True:
-            with explained(self._place):
+            while True:
                 try:
                     found = cursor.fetchmany(STEP)
                 except sqlite3.OperationalError as error:
@@ -185,10 +184,10 @@ class SqliteSnapshot:
                     self._connection.text_factory = _escaped
                     cursor = self._connection.execute(f"{statement} LIMIT -1 OFFSET {done}", values)
                     continue
-            if not found:
-                return
-            done += len(found)
-            yield found
+                if not found:
+                    return
+                done += len(found)
+                yield found
 
 
 def _escaped(stored: bytes) -> str:

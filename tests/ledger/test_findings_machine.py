@@ -99,6 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.records: dict[int, Record] = {}
         self.gone: list[Record] = []  # records whose key another one took
         self.touched: set[int] = set()
+        self.swept: set[int] = set()  # of these, the keys that only a TRUNCATE touched: what is there now came in unseen
         self.announced: set[int] = set()
         self.replaced: set[int] = set()  # keys of rows that a REPLACE removed since the last seal
         self.captured = 0
@@ -115,6 +116,10 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     # What capture sees
+
+    def _touch(self, *keys: int) -> None:
+        self.touched.update(keys)
+        self.swept.difference_update(keys)
 
     def _judge(self, key: int, record: Record) -> None:
         """The row as it is now is the one before a captured change."""
@@ -141,7 +146,7 @@ class Machine(RuleBasedStateMachine):
         record.changes += 1
         self.captured += 1
         self.announced.discard(key)
-        self.touched |= {key, new_key}
+        self._touch(key, new_key)
         if record.marking:
             record.noted = new_key
         if new_key != key:
@@ -162,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         record.changes += 1
         self.captured += 1
         self.announced.discard(key)
-        self.touched.add(key)
+        self._touch(key)
         self.now[key] = row
 
     def _deleted(self, key: int) -> None:
@@ -176,7 +181,7 @@ class Machine(RuleBasedStateMachine):
         record.changes += 1
         self.captured += 1
         self.announced.discard(key)
-        self.touched.add(key)
+        self._touch(key)
         del self.now[key]
 
     def _replaced_away(self, key: int) -> None:
@@ -275,6 +280,8 @@ class Machine(RuleBasedStateMachine):
                 record.live, record.sight, record.unseen = False, None, False
                 record.changes += 1
                 self.captured += 1
+                if key not in self.touched:
+                    self.swept.add(key)
                 self.touched.add(key)
         self.now = {}
 
@@ -340,7 +347,7 @@ class Machine(RuleBasedStateMachine):
         if not self.triggers:
             for key, row in self.now.items():
                 self.records.setdefault(key, Record(live=True, sealed=row))
-        self.touched, self.announced, self.replaced, self.captured = set(), set(), set(), 0
+        self.touched, self.swept, self.announced, self.replaced, self.captured = set(), set(), set(), set(), 0
         self.sealed_keys = dict(self.records)
 
     @precondition(lambda self: hasattr(self, "world"))
@@ -351,7 +358,7 @@ class Machine(RuleBasedStateMachine):
         expected = set()
         for key in {*self.now, *self.records}:
             record, row = self.records.get(key), self.now.get(key)
-            if key in self.touched:
+            if key in self.touched and not (key in self.swept and key in self.now):
                 continue
             if record is None or not record.live:
                 if row is not None and self.triggers:
