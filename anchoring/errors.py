@@ -13,12 +13,20 @@ class JournalDiverged(AnchoringError):
     """The chain holds another history than the journal; nothing may be published from it."""
 
 
-class EvidenceInvalid(AnchoringError):
-    """Evidence that proves nothing. `link` names the first broken link of the chain of proof."""
+class LinkBroken(AnchoringError):
+    """A chain of proof that does not hold. `link` names its first broken link."""
 
     def __init__(self, link: str, message: str) -> None:
         super().__init__(f"{link}: {message}")
-        self.link = link
+        self.link, self.message = link, message
+
+
+class EvidenceInvalid(LinkBroken):
+    """Evidence that proves nothing."""
+
+
+class NodeNotBelieved(AnchoringError):
+    """The chain's node gave an answer that it does not prove, or no proof: nothing is known about the chain."""
 
 
 class NetworkInvalid(AnchoringError):

@@ -7,22 +7,20 @@ web3, no py-evm and no SQLAlchemy. Every field of the file takes part in a check
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from anchoring.errors import EvidenceInvalid
+from anchoring import proofs
+from anchoring.errors import EvidenceInvalid, LinkBroken
 from anchoring.network import Network, exact_hex, institution_name
-from contracts.layout import checkpoint_slots, decode_meta, institution_slots
+from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec
 from ledger.commitment import field_digests, field_root, verify_row
 from ledger.errors import LedgerError, WireError
 from ledger.merkle import leaf_hash, verify_inclusion
 from ledger.wire import VIOLATIONS, EventEntry, Flag, Kind, RecordEntry, decode_entry, tag_width
-from node import clique, header, mpt
-from node.errors import NodeError
 
-T = TypeVar("T")
 Part = Mapping[str, Any]  # one part of the container, typed field by field in _FORMAT
 MAX_BYTES = 1 << 25
 VERSION = "evidence/1"
@@ -70,6 +68,15 @@ class Proved:
 
 def verify_evidence(data: bytes, network: Network) -> Proved:
     """What the evidence proves under this network file. Raises EvidenceInvalid that names the first broken link."""
+    try:
+        return _verified(data, network)
+    except EvidenceInvalid:
+        raise
+    except LinkBroken as error:
+        raise EvidenceInvalid(error.link, error.message) from error
+
+
+def _verified(data: bytes, network: Network) -> Proved:
     parts = _container(data)
     entry, document = _record(parts["record"]), _configuration(parts["configuration"], parts["checkpoint"])
     if parts["configuration"]["index"] >= parts["record"]["index"]:
@@ -78,7 +85,8 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     _inclusion("journal", parts["record"], parts["checkpoint"])
     size, block = _storage(parts, network)
     name = _institution(parts, network)
-    head, sealer = _sealed(parts["chain"]["header"], network)
+    head = proofs.read_header(parts["chain"]["header"])
+    sealer = proofs.verify_sealed(head, network)
     if block > head.number:
         raise EvidenceInvalid("checkpoint", f"block {block} is later than the header's, {head.number}")
     names = [str(column["name"]) for column in document["columns"]]
@@ -192,17 +200,14 @@ def _storage(parts: Mapping[str, Part], network: Network) -> tuple[int, int]:
     checkpoint, storage = parts["checkpoint"], parts["storage"]
     if checkpoint["chain_id"] != network.chain_id:
         raise EvidenceInvalid("network", f"the evidence is of chain {checkpoint['chain_id']}, the network file of chain {network.chain_id}")
-    state_root = _checked("header", lambda: header.decode(parts["chain"]["header"])).state_root
-    account = _checked("storage", lambda: mpt.verify_account(state_root, network.journals, storage["account"]))
-    if account.code_hash != network.journals_code:
-        raise EvidenceInvalid("storage", "there is another contract at the address of the journals")
+    contract = proofs.journals_storage(proofs.read_header(parts["chain"]["header"]), network, storage["account"])
     slots = checkpoint_slots(checkpoint["institution"], checkpoint["generation"], checkpoint["index"])
-    meta, root = (
-        _checked("storage", lambda s=slot, p=proof: mpt.verify_storage(account.storage_root, s.to_bytes(32, "big"), p))  # type: ignore[misc]
+    words = (
+        proofs.read_word("storage", contract, slot, proof)
         for slot, proof in zip(slots, (storage["meta"], storage["root"]), strict=True)
     )
-    size, block = decode_meta(meta)
-    if (size, root.to_bytes(32, "big")) != (checkpoint["size"], checkpoint["root"]) or not size:
+    size, root, block = proofs.read_checkpoint(*words)
+    if (size, root) != (checkpoint["size"], checkpoint["root"]):
         raise EvidenceInvalid("checkpoint", "the chain holds another checkpoint under this number")
     return size, block
 
@@ -210,12 +215,8 @@ def _storage(parts: Mapping[str, Part], network: Network) -> tuple[int, int]:
 def _institution(parts: Mapping[str, Part], network: Network) -> str:
     """The institution's name, as the consortium's storage under the header's state root commits to it."""
     part = parts["institution"]
-    state_root = _checked("header", lambda: header.decode(parts["chain"]["header"])).state_root
-    account = _checked("institution", lambda: mpt.verify_account(state_root, network.consortium, part["account"]))
-    if account.code_hash != network.consortium_code:
-        raise EvidenceInvalid("institution", "there is another contract at the address of the consortium")
-    slot = institution_slots(parts["checkpoint"]["institution"]).name.to_bytes(32, "big")
-    word = _checked("institution", lambda: mpt.verify_storage(account.storage_root, slot, part["proof"]))
+    contract = proofs.consortium_storage(proofs.read_header(parts["chain"]["header"]), network, part["account"])
+    word = proofs.read_word("institution", contract, institution_slots(parts["checkpoint"]["institution"]).name, part["proof"])
     try:
         name = str(part["name"].decode())
     except UnicodeDecodeError as error:
@@ -223,20 +224,3 @@ def _institution(parts: Mapping[str, Part], network: Network) -> str:
     if institution_name(name) != word.to_bytes(32, "big"):
         raise EvidenceInvalid("institution", "the consortium knows this institution by another name")
     return name
-
-
-def _sealed(raw: bytes, network: Network) -> tuple[header.Header, bytes]:
-    """The header, once it is sealed by a sealer that the network file trusts, and its sealer."""
-    head = _checked("header", lambda: header.decode(raw))
-    if head.number < network.block:
-        raise EvidenceInvalid("network", f"block {head.number} is older than the trusted block {network.block}: export the evidence anew")
-    if head.number == network.block and header.block_hash(head) != network.block_hash:
-        raise EvidenceInvalid("network", "the header is not the trusted block")
-    return head, _checked("seal", lambda: clique.verify_seal(head, network.sealers, epoch=network.epoch))
-
-
-def _checked(link: str, act: Callable[[], T]) -> T:
-    try:
-        return act()
-    except NodeError as error:
-        raise EvidenceInvalid(link, str(error)) from error

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import product
 
-from web3 import Web3
-from web3.types import RPCEndpoint
-
-from anchoring.errors import AnchoringError
+from anchoring.errors import AnchoringError, EvidenceInvalid
 from anchoring.evidence import MAX_BYTES, VERSION, Proved, verify_evidence
 from anchoring.link import Link
-from anchoring.network import Network
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import digest_function, record_secret
@@ -27,7 +23,7 @@ from node import header
 MAX_ROW_BYTES = (MAX_BYTES - (1 << 20)) // 2  # a row is written in hex; the rest of the file takes far less than 1 MiB
 
 
-def export_evidence(home: Home, link: Link, network: Network, table_name: str, key: Sequence[str]) -> tuple[bytes, Proved]:
+def export_evidence(home: Home, link: Link, table_name: str, key: Sequence[str]) -> tuple[bytes, Proved]:
     """The evidence file, canonical JSON, of a record's latest sealed version, and what it proves.
 
     LedgerError where the record is unknown, was deleted, is not anchored yet, or neither the row nor a kept copy opens its entry,
@@ -45,15 +41,15 @@ def export_evidence(home: Home, link: Link, network: Network, table_name: str, k
     row = _row(home, table, sort, index, entry, secret)
     if len(row) > MAX_ROW_BYTES:
         raise LedgerError(f"this row has {len(row)} bytes, an evidence file takes at most {MAX_ROW_BYTES}: it cannot be exported")
-    last = link.head().last
+    state = link.state()
+    last = state.head().last
     if last is None or last.size <= index:
         raise LedgerError("this version of the record is not anchored yet: run careseal seal first")
-    raw = raw_header(link.w3, link.w3.eth.block_number)
     salt, document = home.journal.document(table.entry)
     tree = home.journal.tree
     slots = checkpoint_slots(last.institution, last.generation, last.index)
-    proof = _proof(link.w3, link.journals.address, slots, raw.number)
-    member = _proof(link.w3, link.consortium.address, [institution_slots(last.institution).name], raw.number)
+    storage = _hex(state.proof(link.network.journals, slots))
+    member = _hex(state.proof(link.network.consortium, [institution_slots(last.institution).name]))
     evidence = {
         "careseal": VERSION,
         "record": {
@@ -79,33 +75,22 @@ def export_evidence(home: Home, link: Link, network: Network, table_name: str, k
             "root": last.root.hex(),
         },
         "storage": {
-            "account": proof[0],
-            "meta": proof[1],
-            "root": proof[2],
+            "account": storage[0],
+            "meta": storage[1],
+            "root": storage[2],
         },
         "institution": {"account": member[0], "name": home.settings.name.encode().hex(), "proof": member[1]},
-        "chain": {"header": header.encode(raw).hex()},
+        "chain": {"header": header.encode(state.header).hex()},
     }
     data = canonical.encode(evidence) + b"\n"
-    return data, verify_evidence(data, network)
-
-
-def raw_header(w3: Web3, number: int) -> header.Header:
-    """The header of a block, from the node's own JSON. AnchoringError where there is none."""
-    answer = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(number), False])
-    if not isinstance(answer.get("result"), dict):
-        raise AnchoringError(f"the chain does not give block {number}")
-    return header.from_rpc(answer["result"])
-
-
-def _proof(w3: Web3, address: str, slots: Sequence[int], block: int) -> list[list[str]]:
-    """Nodes, in hex, of the account's proof and then of each slot's."""
-    answer = w3.provider.make_request(RPCEndpoint("eth_getProof"), [address, [hex(slot) for slot in slots], hex(block)])
     try:
-        proofs = [answer["result"]["accountProof"], *(slot["proof"] for slot in answer["result"]["storageProof"])]
-        return [[node.removeprefix("0x").lower() for node in nodes] for nodes in proofs]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise AnchoringError("the chain's node gives no storage proof: use one that serves eth_getProof") from error
+        return data, verify_evidence(data, link.network)
+    except EvidenceInvalid as error:
+        raise AnchoringError(f"no evidence can be made of what the chain's node gives, {error}: use another node") from error
+
+
+def _hex(proof: list[list[bytes]]) -> list[list[str]]:
+    return [[node.hex() for node in nodes] for nodes in proof]
 
 
 def _look_up(home: Home, table: Attached, key: Sequence[str]) -> tuple[bytes, int, int]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
-from anchoring.errors import AnchoringError, NetworkInvalid
-from anchoring.export import raw_header
-from anchoring.link import Link, one_line_errors
+from anchoring.chain_state import raw_header
+from anchoring.errors import AnchoringError, NetworkInvalid, NodeNotBelieved
+from anchoring.link import Link, one_line_errors, trusted_network
 from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
+from anchoring.sender import Sender
 from contracts.actions import Role, set_contract
 from contracts.artifacts import load
 from contracts.calls import deploy_consortium, deploy_journals
@@ -28,6 +29,7 @@ from node import clique
 from node.client import connect
 from node.embedded import EmbeddedChain
 from node.errors import ChainExists
+from node.header import block_hash
 
 NETWORK = "network.json"
 SEALER = "sealer.json"
@@ -88,18 +90,36 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
         chain_id=network.chain_id,
         consortium=to_checksum_address(network.consortium),
         journals=to_checksum_address(network.journals),
+        network=encode_network(network).decode(),
     )
     sealer = None if "://" in chain else sealer_key(Path(chain), lambda: passphrase)
     with connect(chain, sealer, clock) as w3, one_line_errors():
-        link = Link(w3, settings.consortium, settings.journals, 0, keyring.sealing)
-        link.check(settings.chain_id)
+        link = Link(w3, network, 0, keyring.sealing)
+        link.check()
+        link.state()
         settings = replace(settings, institution=_join(link, settings.name))
     founded = sealer is not None and settings.institution == 1
-    kit = Kit(settings, keyring, encode_network(network), sealer() if founded and sealer else None)
+    kit = Kit(settings, keyring, sealer() if founded and sealer else None)
     _write(plan.kit, lambda: write_kit(plan.kit, path, kit, kit_passphrase))
     write_durably(path / NETWORK, encode_network(network))
     write_settings(path, settings, keyring)
     return settings
+
+
+def take_network(home: Home, link: Link) -> None:
+    """Make the link's network file the root of trust of an opened home, which `link` leads to the chain of.
+
+    AnchoringError where it is older than the home's, and NodeNotBelieved where the chain does not follow from it.
+    """
+    former = trusted_network(home.settings)
+    if link.network.block < former.block:
+        raise AnchoringError(
+            f"this network file trusts block {link.network.block}, the home trusts {former.block} already: get the latest file"
+        )
+    link.state()
+    text = encode_network(link.network)
+    write_settings(home.path, replace(home.settings, network=text.decode()), home.keyring)
+    write_durably(home.path / NETWORK, text)
 
 
 def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
@@ -163,14 +183,13 @@ def _create_chain(folder: Path, passphrase: bytes, clock: Callable[[], float]) -
 
 def _deploy(w3: Web3, keyring: Keyring) -> Network:
     """Deploy the contracts; the founder becomes the first member and names the journals."""
-    link = Link(w3, "0x" + "00" * 20, "0x" + "00" * 20, 0, keyring.sealing)
-    consortium = link.send(deploy_consortium(w3, nonce=link.nonce()))["contractAddress"]
-    journals = link.send(deploy_journals(w3, str(consortium), nonce=link.nonce()))["contractAddress"]
-    block = w3.eth.get_block("latest")
-    sealer = clique.recover_sealer(raw_header(w3, block["number"]))
+    founder = Sender(w3, keyring.sealing)
+    consortium = founder.send(deploy_consortium(w3, nonce=founder.nonce()))["contractAddress"]
+    journals = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))["contractAddress"]
+    head = raw_header(w3, "latest")
     return Network(
         w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
-        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, block["number"], bytes(block["hash"]), (sealer,),
+        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, head.number, block_hash(head), (clique.recover_sealer(head),),
     )  # fmt: skip
 
 
@@ -185,6 +204,9 @@ def _join(link: Link, name: str) -> int:
             )
         link.send(link.consortium.join(institution_name(name), Role.HOSPITAL, nonce=link.nonce()))
         institution = link.consortium.institution_of(link.account)
+    link.institution = institution
+    if bytes.fromhex(link.account[2:]) not in link.state().sealing_accounts():
+        raise NodeNotBelieved(f"the chain's node is not believed: institution {institution} is not this one; use another node")
     if link.consortium.member_count() == 1 and link.consortium.contract_at("journals") is None:
         link.send(link.consortium.propose(set_contract("journals", link.journals.address), nonce=link.nonce()))
     return institution

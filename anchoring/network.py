@@ -55,7 +55,11 @@ def decode_network(data: bytes) -> Network:
     """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, once, and no other."""
     try:
         values = json.loads(data, object_pairs_hook=_unique)
-        if not isinstance(values, dict) or values.pop("careseal") != "network/1" or values.pop("engine") != ENGINE:
+        if not isinstance(values, dict) or values.pop("careseal") != "network/1" or not isinstance(engine := values.pop("engine"), str):
+            raise ValueError
+        if engine != ENGINE and engine.isalnum():
+            raise NetworkInvalid(f"this network file is of a chain with the engine {engine[:40]}: only {ENGINE} chains can be verified")
+        if engine != ENGINE:
             raise ValueError
         fields: dict[str, object] = {name: _hex(values.pop(name), size) for name, size in _BYTES.items()}
         for name in _NUMBERS:

@@ -32,10 +32,10 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
     done = []
     while (checkpoint := home.journal.unanchored()) is not None:
         check_head(home, link)
-        found = link.find(checkpoint.generation, checkpoint.size)
+        found = link.state().find(checkpoint.generation, checkpoint.size)
         if found is None:
             _send(home, link, checkpoint)
-            found = link.find(checkpoint.generation, checkpoint.size)
+            found = link.state().find(checkpoint.generation, checkpoint.size)
         if found is None or found.root != checkpoint.root:
             raise JournalDiverged(f"the chain has another root for {checkpoint.size} entries than this home: run careseal verify")
         anchored = link.anchored(checkpoint, found)
@@ -78,5 +78,5 @@ def _send(home: Home, link: Link, checkpoint: Checkpoint) -> None:
         link.send(transaction)
     except ContractRefused:
         # Another process of this institution, or a transaction thought lost, may have published it meanwhile.
-        if link.find(checkpoint.generation, checkpoint.size) is None:
+        if link.state().find(checkpoint.generation, checkpoint.size) is None:
             raise

@@ -11,6 +11,7 @@ from anchoring.errors import AnchoringError, JournalDiverged
 from anchoring.founding import NETWORK, SEALER, take_over
 from anchoring.link import Link
 from anchoring.verify import EARLIER_GENERATION, Verified, verify
+from contracts.calls import ChainCheckpoint
 from ledger.audit import Scope
 from ledger.backup import Kit, catch_up, install, rebuild
 from ledger.errors import HomeError
@@ -49,8 +50,7 @@ def bring_back(target: Path, kit: Kit, passphrase: bytes, archive: Path | None, 
         shutil.rmtree(work, ignore_errors=True)
         try:
             rebuild(work, kit.settings, kit.keyring, passphrase, archive, told)
-            if kit.network and not (work / NETWORK).exists():
-                write_durably(work / NETWORK, kit.network)
+            write_durably(work / NETWORK, kit.settings.network.encode())
             _check_chain(target, work, kit.settings)
             aside = install(work, target)
             if kit.sealer is not None and "://" not in kit.settings.chain:
@@ -107,7 +107,8 @@ def finish_restore(home: Home, link: Link, now: float, progress: Rows, *, new_ge
     """
     verified = verify(home, link, Scope(attached_tables(home)), now, record=False, progress=progress)
     lost = [finding for finding in verified.audit.findings if finding.kind in JOURNAL_KINDS]
-    head = link.head()
+    state = link.state()
+    head = state.head()
     with home.store.transaction():
         home.store.set_meta("generation", str(head.generation))
     if lost and new_generation:
@@ -118,8 +119,8 @@ def finish_restore(home: Home, link: Link, now: float, progress: Rows, *, new_ge
             "or, where entries are lost for good, --new-generation"
         )
     else:
-        for index in range(head.count):
-            _note(home, link, index, head.generation)
+        for found in state.checkpoints([(head.generation, index) for index in range(head.count)]):
+            _note(home, link, found)
     with home.batch(checkpoint_time=int(now * 1000)) as batch:
         size = verified.audit.size
         document = {
@@ -151,9 +152,8 @@ def _open_generation(home: Home, link: Link) -> None:
         home.store.set_meta("generation", str(generation))
 
 
-def _note(home: Home, link: Link, index: int, generation: int) -> None:
+def _note(home: Home, link: Link, found: ChainCheckpoint) -> None:
     """Hold a checkpoint of the chain against the journal, and remember where it is anchored."""
-    found = link.journals.checkpoint(link.institution, generation, index)
     if home.journal.tree.root(found.size) != found.root:
         raise JournalDiverged(
             f"the journal contradicts the chain's checkpoint of {found.size} entries: restore from another copy of the mirror"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
+from anchoring.errors import NodeNotBelieved
 from anchoring.link import Link
 from anchoring.publish import check_head, publish
 from ledger.errors import SourceError
@@ -31,18 +32,19 @@ class Round:
 def sealed(home: Home, connection: AbstractContextManager[Link], now: int, progress: Rows) -> Iterator[tuple[Link, Round]]:
     """Seal and publish, and yield the open chain. `now` in milliseconds since 1970 UTC.
 
-    A home that was rolled back seals nothing. While the chain cannot be reached, entries are made all the same, for a change that is
-    not sealed loses its content to the next one; NodeUnreachable or ChainLocked then says that they wait for their anchor.
+    A home that was rolled back seals nothing. While the chain cannot be reached, or its node not be believed, entries are made all the
+    same, for a change that is not sealed loses its content to the next one; NodeUnreachable, ChainLocked or NodeNotBelieved then says
+    that they wait for their anchor.
     """
     with ExitStack() as stack:
         try:
             link = stack.enter_context(connection)
-        except (NodeUnreachable, ChainLocked) as error:
+            check_head(home, link)
+        except (NodeUnreachable, ChainLocked, NodeNotBelieved) as error:
             added = seal(home, now, progress=progress).added
             mirror(home)
             waiting = f"{added} entries were added and wait for their anchor, seal again when the chain is back"
             raise type(error)(f"{error}; {waiting}") from error
-        check_head(home, link)
         try:
             added = seal(home, now, progress=progress).added
         except SourceError:

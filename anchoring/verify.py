@@ -8,18 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from web3 import Web3
-from web3.exceptions import BlockNotFound
 
+from anchoring.chain_state import ChainState
 from anchoring.errors import AnchoringError
 from anchoring.link import Link
-from anchoring.network import Network
 from anchoring.receipt import Receipt, read_receipt
-from contracts.actions import KeyKind
 from contracts.calls import ChainHead
 from ledger.audit import Anchors, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
 from ledger.wire import decode_entry
+from node.header import block_hash
 
 Progress = Callable[[str, int], None]
 EARLIER_GENERATION = "generation"
@@ -39,10 +38,12 @@ def verify(
 ) -> Verified:  # fmt: skip
     """Audit the home against the chain and against receipts kept elsewhere. `now` in seconds since 1970 UTC, `max_lag` in seconds.
 
-    Raises AnchoringError, NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
+    What the chain has is proved from the link's network file. Raises AnchoringError (NodeNotBelieved where a proof breaks),
+    NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
     """
     roots: dict[int, bytes] = {}
-    on_chain, latest = link.head(), home.journal.latest()
+    state, latest = link.state(), home.journal.latest()
+    on_chain = state.head()
     head = on_chain.last
     if latest is not None:
         roots[latest.size] = latest.root
@@ -50,26 +51,25 @@ def verify(
     if on_chain.generation != home.journal.generation:
         detail = f"the chain is at generation {on_chain.generation} of this journal, the home at {home.journal.generation}"
         extra.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
-    extra += _behind(home, on_chain)
+    extra += _behind(home, on_chain, state.header.number)
     for path in receipts:
         receipt, signer = read_receipt(path)
-        _belongs(home.settings, receipt, signer, link, path)
-        extra += _still_on_chain(receipt, link)
+        _belongs(home.settings, receipt, signer, state, link, path)
+        extra += _still_on_chain(receipt, state, link)
         if receipt.generation == home.journal.generation:
             _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
-        else:
-            extra += _still_in_generation(receipt, link)
     if head is not None:
         _expect(roots, head.size, head.root, extra)
     size = 0 if head is None else head.size
+    earlier = _earlier_generations(state, on_chain.generation)
     result = audit(
         home, scope, Anchors(size, roots, _lag(home, size, now, max_lag)), now, processes=processes, values=values,
         record=record and not extra, progress=progress,
     )  # fmt: skip
-    result = _on_chain(result, link)
-    extra += _earlier_generations(link, home.journal.generation)
-    if extra:
-        result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *result.findings])
+    # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
+    result = _on_chain(result, link.state())
+    if extra or earlier:
+        result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *earlier, *result.findings])
     return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain))
 
 
@@ -79,39 +79,33 @@ def _is_elsewhere(chain: str) -> bool:
     return host is not None and host != "localhost" and not host.startswith("127.") and host != "::1"
 
 
-def _behind(home: Home, on_chain: ChainHead) -> list[Finding]:
+def _behind(home: Home, on_chain: ChainHead, block: int) -> list[Finding]:
     """What the home's own notes and its mirror say of the chain and the home: that one of them was rolled back."""
     size = 0 if on_chain.last is None else on_chain.last.size
     noted = home.journal.latest(anchored=True)
-    if noted is not None and noted.generation == on_chain.generation and size < noted.size:
-        detail = f"the chain has {size} entries, this home saw {noted.size} anchored: the chain was rolled back; seal publishes them again"
+    if noted is not None and noted.generation == on_chain.generation and (size < noted.size or block < (noted.block or 0)):
+        detail = (
+            f"block {block} of the chain has {size} entries, this home saw {noted.size} anchored in block {noted.block}: the chain was "
+            "rolled back, or its node shows an old block; seal publishes them again"
+        )
         return [Finding(FindingKind.ROLLED_BACK, None, detail=detail)]
     if home.mirror_is_ahead() and size <= home.journal.size:
         return [Finding(FindingKind.ROLLED_BACK, None, detail="the mirror holds entries that the home lacks: run careseal restore")]
     return []
 
 
-def check_network(link: Link, network: Network) -> None:
-    """Raise AnchoringError unless the link leads to the chain and the contracts of a network file that was kept elsewhere."""
-    try:
-        block = bytes(link.w3.eth.get_block(network.block)["hash"])
-    except BlockNotFound:
-        block = b""
-    addresses = {link.consortium.address: network.consortium, link.journals.address: network.journals}
-    same = all(bytes.fromhex(mine[2:]) == theirs for mine, theirs in addresses.items())
-    if link.w3.eth.chain_id != network.chain_id or not same or block != network.block_hash:
-        raise AnchoringError("this home uses another chain than the network file's: nothing it says can be trusted")
-
-
-def _earlier_generations(link: Link, generation: int) -> list[Finding]:
+def _earlier_generations(state: ChainState, generation: int) -> list[Finding]:
     """A generation that was given up stays a finding for ever: its entries cannot be audited any more."""
-    found = []
-    for number in range(generation):
-        count = link.journals.count(link.institution, number)
-        size = link.journals.checkpoint(link.institution, number, count - 1).size if count else 0
-        detail = f"{EARLIER_GENERATION} {number} of the journal ended with {size} entries by a vote of the members"
-        found.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
-    return found
+    counts = state.counts(range(generation))
+    last = iter(state.checkpoints([(number, count - 1) for number, count in enumerate(counts) if count]))
+    sizes = [next(last).size if count else 0 for count in counts]
+    return [
+        Finding(
+            FindingKind.ROLLED_BACK, None,
+            detail=f"{EARLIER_GENERATION} {number} of the journal ended with {size} entries by a vote of the members",
+        )
+        for number, size in enumerate(sizes)
+    ]  # fmt: skip
 
 
 def _expect(roots: dict[int, bytes], size: int, root: bytes, extra: list[Finding]) -> None:
@@ -122,32 +116,23 @@ def _expect(roots: dict[int, bytes], size: int, root: bytes, extra: list[Finding
         roots[size] = root
 
 
-def _belongs(settings: Settings, receipt: Receipt, signer: bytes, link: Link, path: Path) -> None:
+def _belongs(settings: Settings, receipt: Receipt, signer: bytes, state: ChainState, link: Link, path: Path) -> None:
     mine = (settings.chain_id, settings.journals.lower(), settings.institution)
     if (receipt.chain_id, receipt.journals, receipt.institution) != mine:
         raise AnchoringError(f"the receipt {path} belongs to another institution or chain: give one of this home")
-    keys = {key.value[12:] for key in link.consortium.keys(settings.institution, KeyKind.SEALING)}
-    if signer not in keys and signer != bytes.fromhex(link.account[2:]):
+    if signer not in state.sealing_accounts() and signer != bytes.fromhex(link.account[2:]):
         raise AnchoringError(f"the receipt {path} was not signed by this institution, or it was changed: take another copy")
 
 
-def _still_on_chain(receipt: Receipt, link: Link) -> list[Finding]:
-    try:
-        block = link.w3.eth.get_block(receipt.block)
-    except BlockNotFound:
-        block = None
-    if block is not None and Web3.to_hex(block["hash"]) == receipt.block_hash:
+def _still_on_chain(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:
+    """The checkpoint is proved; that the block is the receipt's is the node's word, and shows a chain that was made anew."""
+    found = state.find(receipt.generation, receipt.size)
+    if receipt.block > state.header.number or Web3.to_hex(block_hash(link.header(receipt.block))) != receipt.block_hash:
+        words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
+    elif found is None or (found.root.hex(), found.block) != (receipt.root, receipt.block):
+        words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
+    else:
         return []
-    words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
-    return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
-
-
-def _still_in_generation(receipt: Receipt, link: Link) -> list[Finding]:
-    """Of a generation that the home no longer has, only the chain can say what was anchored."""
-    found = link.find(receipt.generation, receipt.size)
-    if found is not None and (found.root.hex(), found.block) == (receipt.root, receipt.block):
-        return []
-    words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
 
 
@@ -159,7 +144,7 @@ def _lag(home: Home, anchored: int, now: float, max_lag: float | None) -> float 
     return age if age > max_lag else None
 
 
-def _on_chain(result: AuditResult, link: Link) -> AuditResult:
+def _on_chain(result: AuditResult, state: ChainState) -> AuditResult:
     """Drop every `intact_at` that the chain does not confirm: the home's own notes prove nothing."""
     confirmed: dict[tuple[int, int], tuple[bytes, int] | None] = {}
     findings = []
@@ -168,7 +153,7 @@ def _on_chain(result: AuditResult, link: Link) -> AuditResult:
         if at is not None:
             place = (at.generation, at.size)
             if place not in confirmed:
-                found = link.find(*place)
+                found = state.find(*place)
                 confirmed[place] = None if found is None else (found.root, found.block)
             if confirmed[place] != (at.root, at.block):
                 finding = finding.without_intact_at()

@@ -25,6 +25,7 @@ from ledger.errors import LedgerError, SourceError
 
 if TYPE_CHECKING:
     from anchoring.link import Link
+    from anchoring.network import Network
     from ledger.home import Home
     from ledger.journal import Checkpoint
     from ledger.tables import Attached
@@ -57,24 +58,24 @@ def _version(version: Annotated[bool, typer.Option("--version", help=_("Print th
 
 
 @contextmanager
-def opened(path: Path, passphrase_file: Path | None) -> Iterator[tuple[Home, Link]]:
-    """A home for writing, and its chain."""
+def opened(path: Path, passphrase_file: Path | None, network: Network | None = None) -> Iterator[tuple[Home, Link]]:
+    """A home for writing, and its chain, under its own root of trust or another."""
     from ledger.home import Home
 
     secret = passphrase(passphrase_file)
-    with Home.open(path, lambda: secret) as home, linked(home, secret) as link:
+    with Home.open(path, lambda: secret) as home, linked(home, secret, network) as link:
         yield home, link
 
 
 @contextmanager
-def linked(home: Home, secret: bytes) -> Iterator[Link]:
-    """The chain of an opened home."""
+def linked(home: Home, secret: bytes, network: Network | None = None) -> Iterator[Link]:
+    """The chain of an opened home, under its own root of trust or another."""
     from anchoring.founding import sealer_key
     from anchoring.link import open_link
 
     chain = home.settings.chain
     key = None if "://" in chain else sealer_key(Path(chain), lambda: secret)
-    with open_link(home.settings, home.keyring.sealing, key, time.time) as link:
+    with open_link(home.settings, home.keyring.sealing, key, time.time, network) as link:
         yield link
 
 
@@ -268,7 +269,7 @@ def verify_command(
         list[Path] | None, typer.Option("--since", help=_("A receipt kept elsewhere; finds a home rolled back as a whole."))
     ] = None,
     network: Annotated[
-        Path | None, typer.Option("--network", help=_("A network file kept elsewhere; finds a home led to another chain."))
+        Path | None, typer.Option("--network", help=_("A network file kept elsewhere, in place of the home's: the root of trust."))
     ] = None,
     max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))] = "24h",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help=_("How many processes share the work."))] = 1,
@@ -277,16 +278,14 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
-    from anchoring.verify import check_network, verify
+    from anchoring.verify import verify
     from ledger.audit import Scope
     from ledger.seal import tables_of
 
     timer = Timer()
     lag = seconds(max_lag)
     trusted = None if network is None else read_trusted(network)
-    with opened(home, passphrase_file) as (opened_home, link), progress(not as_json) as rows:
-        if trusted is not None:
-            check_network(link, trusted)
+    with opened(home, passphrase_file, trusted) as (opened_home, link), progress(not as_json) as rows:
         scope = Scope(list(tables_of(opened_home, table or ())))
         if not scope.tables:
             raise LedgerError("no table is attached, nothing was audited: attach tables first")

@@ -281,7 +281,7 @@ def _evidence(demo: Demo) -> None:
     accession, item = demo.one(2, "SELECT accession_no, item_code FROM lab_result WHERE value_num IS NOT NULL ORDER BY 1 DESC, 2 DESC")
     network = read_network(demo.home(2) / NETWORK)
     with demo.opened(2) as (home, link):
-        data, _proved = export_evidence(home, link, network, "lab_result", (accession, item))
+        data, _proved = export_evidence(home, link, "lab_result", (accession, item))
     path = demo.folder / "evidence.json"
     path.write_bytes(data)
     away = demo.folder / "away"

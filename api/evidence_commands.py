@@ -32,14 +32,13 @@ def app() -> typer.Typer:
         as_json: JsonOption = False,
     ) -> None:
         from anchoring.export import export_evidence
-        from anchoring.founding import NETWORK
         from api.commands import opened
         from ledger.files import write_durably
         from ledger.tables import find_table
 
         with opened(home, passphrase_file) as (opened_home, link):
             find_table(opened_home, table)
-            data, proved = export_evidence(opened_home, link, read_trusted(home / NETWORK), table, key)
+            data, proved = export_evidence(opened_home, link, table, key)
         try:
             write_durably(output, data)
         except OSError as error:

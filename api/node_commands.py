@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.console import print_json, progress, say
+from api.evidence_commands import read_trusted
 from api.language import _
 from api.options import HomeOption as NeededHome
 from api.options import JsonOption, PassphraseOption
@@ -31,7 +32,7 @@ def app() -> typer.Typer:
     made = typer.Typer(no_args_is_help=True, help=_("Run and look at the embedded chain; admit members."))
     commands: dict[str, Callable[..., None]] = {
         "run": run, "status": status, "check": check, "members": members, "admit": admit_member, "suspend": suspend_member,
-        "replace-key": replace_key, "new-generation": approve_generation, "close-founding": close_founding,
+        "replace-key": replace_key, "new-generation": approve_generation, "close-founding": close_founding, "trust": trust,
     }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)
@@ -182,6 +183,23 @@ def close_founding(home: NeededHome, passphrase_file: PassphraseOption = None) -
     with opened(home, passphrase_file) as (_home, link):
         link.send(link.consortium.close_founding(nonce=link.nonce()))
     say("founding is closed")
+
+
+def trust(
+    home: NeededHome,
+    network: Annotated[Path, typer.Argument(metavar="FILE", help=_("The consortium's new network file."))],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Take the consortium's new network file as the home's root of trust, after its sealers changed."""
+    from anchoring.founding import take_network
+    from api.commands import linked
+    from ledger.home import Home
+
+    trusted, secret = read_trusted(network), passphrase(passphrase_file)
+    with Home.open(home, lambda: secret) as opened_home, linked(opened_home, secret, trusted) as link:
+        take_network(opened_home, link)
+    say("trusted from now on: block {block} and {sealers} sealers", block=trusted.block, sealers=len(trusted.sealers))
+    say("the recovery kit has the former network file: take this one again after a restore")
 
 
 def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:

@@ -102,7 +102,6 @@ def restore_command(
 
 def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Kit:
     """Settings and keys of the home to restore: of the kit, else of the home itself."""
-    from anchoring.founding import NETWORK
     from ledger.backup import Kit, read_kit
     from ledger.home import CONFIG, read_keyring, read_settings
 
@@ -111,5 +110,4 @@ def _known(home: Path, secret: bytes, kit: Path | None, kit_secret: bytes) -> Ki
     if not (home / CONFIG).exists():
         raise HomeError(f"{home} is lost: give --kit, the recovery kit that init wrote")
     keyring = read_keyring(home, secret)
-    network = home / NETWORK
-    return Kit(read_settings(home, keyring), keyring, network.read_bytes() if network.exists() else b"")
+    return Kit(read_settings(home, keyring), keyring)

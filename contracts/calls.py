@@ -12,7 +12,6 @@ from typing import Any
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress, HexStr
 from eth_utils.address import to_checksum_address
 from web3 import Web3
@@ -45,7 +44,7 @@ class ContractRefused(CaresealError):
 
 
 class ContractMismatchError(CaresealError):
-    """There is no contract at an address, or another than the one shipped."""
+    """There is no contract at an address, or another than was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +131,6 @@ class _Deployed:
         self.address = to_checksum_address(address)
         self._contract = w3.eth.contract(address=self.address, abi=load(self._name).abi)
         self._chain_id: int | None = None
-
-    def check_code(self, block: BlockIdentifier = "latest") -> None:
-        """Raise ContractMismatchError unless the code at the address is the shipped one, byte for byte."""
-        if keccak(bytes(self._w3.eth.get_code(self.address, block))) != load(self._name).code_hash:
-            raise ContractMismatchError(f"the code at {self.address} is not Careseal's {self._name}: check the network file")
 
     def _read(self, function: str, *arguments: object, block: BlockIdentifier) -> Any:
         try:

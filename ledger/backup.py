@@ -44,17 +44,16 @@ _OWN = (LEDGER, SUBJECTS, KEYRING, CONFIG)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Kit:
-    """What brings a lost home back besides its entries: settings, keys, network file, and the sealer's key of a chain that it founded."""
+    """What brings a lost home back besides its entries: settings, keys, and the sealer's key of a chain that it founded."""
 
     settings: Settings
     keyring: Keyring
-    network: bytes
     sealer: bytes | None = None
 
 
 def write_kit(path: Path, home: Path, kit: Kit, passphrase: bytes) -> None:
     """Write the recovery kit of the home at `home`, opened by `passphrase` alone. OSError as it comes."""
-    about = {"settings": json.dumps(asdict(portable(home, kit.settings))), "network": kit.network.decode()}
+    about = {"settings": json.dumps(asdict(portable(home, kit.settings)))}
     about |= {"sealer": kit.sealer.hex()} if kit.sealer else {}
     write_durably(path, seal_box(passphrase, KIT_PURPOSE, keyring_content(kit.keyring) | about))
 
@@ -64,7 +63,7 @@ def read_kit(path: Path, home: Path, passphrase: bytes) -> Kit:
     content = open_box(path, passphrase, KIT_PURPOSE)
     try:
         settings, sealer = placed(home, Settings(**json.loads(content["settings"]))), bytes.fromhex(content.get("sealer", ""))
-        return Kit(settings, keyring_from(content), content["network"].encode(), sealer or None)
+        return Kit(settings, keyring_from(content), sealer or None)
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"the recovery kit {path} is damaged: use another copy") from error
 

@@ -29,6 +29,7 @@ LOCK = "lock"
 UNFINISHED = ".unfinished"
 KEYRING_PURPOSE = "keyring"
 _CODE = b"careseal/v1/settings"
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Settings:
     """What a home knows besides its ledger. Public: it holds no secret.
 
     `chain` is an absolute folder or a URL, `consortium` and `journals` are contract addresses in hex, `institution` is the id on
-    the chain, 0 before it is a member.
+    the chain, 0 before it is a member. `network` is the network file's text, the root of trust, empty before it is a member.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Settings:
     journals: str
     institution: int
     mirror: str | None = None
+    network: str = ""
 
 
 def chain_is_inside(path: Path, settings: Settings) -> bool:
@@ -68,7 +70,7 @@ def placed(path: Path, stored: Settings) -> Settings:
 def write_settings(path: Path, settings: Settings, keyring: Keyring) -> None:
     """Write `home.json`, durably and whole, with a code that only the keyring can make."""
     stored = portable(path, settings)
-    values = {"careseal": 1, **asdict(stored), "code": _code(stored, keyring)}
+    values = {"careseal": _VERSION, **asdict(stored), "code": _code(stored, keyring)}
     write_durably(path / CONFIG, json.dumps(values, indent=2, ensure_ascii=False).encode())
 
 
@@ -81,7 +83,10 @@ def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
     """The settings of the home at `path`; HomeError where there is no home, or, given its keyring, where they were changed by hand."""
     try:
         values = json.loads((path / CONFIG).read_bytes())
-        if values.pop("careseal") != 1:
+        version = values.pop("careseal")
+        if type(version) is int and version != _VERSION:
+            raise HomeError(f"{path} is a home of format {version}, this program reads {_VERSION}: use the version that made it")
+        if type(version) is not int:
             raise ValueError
         code, stored = str(values.pop("code")), Settings(**values)
         settings = placed(path, stored)

@@ -136,12 +136,12 @@ def test_a_backup_that_fails_leaves_no_trace(tmp_path, home, monkeypatch):
 
 def test_the_kit_holds_what_the_home_is_made_of(tmp_path, keyring):
     inside = replace(SETTINGS, chain=str(tmp_path / "home" / "chain"))
-    kit = Kit(inside, keyring, b'{"careseal": "network/1"}', b"\x05" * 32)
+    kit = Kit(inside, keyring, b"\x05" * 32)
     write_kit(tmp_path / "kit", tmp_path / "home", kit, PASSPHRASE)
     assert read_kit(tmp_path / "kit", tmp_path / "home", PASSPHRASE) == kit
     elsewhere = read_kit(tmp_path / "kit", tmp_path / "elsewhere", PASSPHRASE)
     assert elsewhere.settings.chain == str(tmp_path / "elsewhere" / "chain")
-    without = Kit(SETTINGS, keyring, b"", None)
+    without = Kit(SETTINGS, keyring)
     write_kit(tmp_path / "kit", tmp_path / "home", without, PASSPHRASE)
     assert read_kit(tmp_path / "kit", tmp_path / "home", PASSPHRASE) == without
     assert keyring.wrapping.hex() not in (tmp_path / "kit").read_text() and keyring.wrapping.hex() not in repr(kit)

@@ -44,7 +44,7 @@ def keyring():
 def path(tmp_path, keyring):
     (tmp_path / "home").mkdir()
     (tmp_path / "mirror").mkdir()
-    settings = Settings("医院", "ab" * 16, str(tmp_path / "chain"), 7, "0x01", "0x02", 1, str(tmp_path / "mirror"))
+    settings = Settings("医院", "ab" * 16, str(tmp_path / "chain"), 7, "0x01", "0x02", 1, str(tmp_path / "mirror"), "{}")
     Home.create(tmp_path / "home", settings, keyring, PASSPHRASE)
     return tmp_path / "home"
 
@@ -64,12 +64,12 @@ def test_settings_come_back_as_they_were_written(path, keyring):
 def test_settings_that_were_changed_or_damaged_are_refused(path, keyring):
     values = json.loads((path / "home.json").read_bytes())
     for name, value in values.items():
-        changed = {"careseal": 2}.get(name, "0" if isinstance(value, str) else 99)
+        changed = {"careseal": 1}.get(name, "0" if isinstance(value, str) else 99)
         (path / "home.json").write_text(json.dumps(values | {name: changed}))
-        with pytest.raises(HomeError, match=r"changed by hand|damaged"):
+        with pytest.raises(HomeError, match=r"changed by hand|damaged|of format 1, this program reads 2"):
             read_settings(path, keyring)
         (path / "home.json").write_text(json.dumps({key: item for key, item in values.items() if key != name}))
-        with pytest.raises(HomeError, match=r"changed by hand|damaged"):
+        with pytest.raises(HomeError, match=r"changed by hand|damaged|of format 1, this program reads 2"):
             read_settings(path, keyring)
     for content in (b"", b"{}", b"[]", b"7", b"\xff", json.dumps(values | {"more": 1}).encode()):
         (path / "home.json").write_bytes(content)
