@@ -34,7 +34,7 @@ class ChainState:
     def __init__(self, w3: Web3, network: Network, institution: int) -> None:
         self._w3, self._network, self._institution = w3, network, institution
         self._known: dict[tuple[int, int], ChainCheckpoint] = {}
-        self.header = raw_header(w3, "latest")
+        self.header = raw_header(w3, None)
         with _proved():
             proofs.verify_sealed(self.header, network)
 
@@ -91,7 +91,9 @@ class ChainState:
             if len(proof) != 1 + len(slots):
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NodeNotBelieved("the chain's node gives no storage proof: use one that serves eth_getProof for its latest blocks") from error
+            raise NodeNotBelieved(
+                "the chain's node gives no storage proof: use one that serves eth_getProof for its latest blocks"
+            ) from error
         return proof
 
     def _journals(self, slots: Sequence[int]) -> list[int]:
@@ -116,15 +118,17 @@ class ChainState:
             yield part, self.proof(address, part)
 
 
-def raw_header(w3: Web3, block: int | str) -> header.Header:
-    """The header of a block, by number or tag, from the node's own JSON; the hash that the node gives is the header's.
+def raw_header(w3: Web3, number: int | None) -> header.Header:
+    """The header of a block, of the latest without a number, from the node's own JSON; the hash that the node gives is the header's.
 
     NodeNotBelieved where there is none, or no Clique header: its seal is not checked here.
     """
-    answer = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), [hex(block) if isinstance(block, int) else block, False])
+    answer = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), ["latest" if number is None else hex(number), False])
     found = answer.get("result")
+    if not isinstance(found, dict) and number is None:
+        raise NodeNotBelieved("the chain's node does not give its latest block: look after the node, or use another one")
     if not isinstance(found, dict):
-        raise NodeNotBelieved(f"the chain's node does not give block {block}: look after the node, or use another one")
+        raise NodeNotBelieved(f"the chain's node does not give block {number}: look after the node, or use another one")
     with _proved():
         try:
             made = header.from_rpc(found)

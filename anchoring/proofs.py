@@ -34,18 +34,17 @@ def verify_sealed(head: header.Header, network: Network) -> bytes:
 
 def journals_storage(head: header.Header, network: Network, proof: Sequence[bytes]) -> bytes:
     """The 32-byte storage root of the journals contract after a block. Link: storage."""
-    return _storage("storage", head, network.journals, network.journals_code, "the journals", proof)
+    account = checked("storage", lambda: mpt.verify_account(head.state_root, network.journals, proof))
+    if account.code_hash != network.journals_code:
+        raise LinkBroken("storage", "there is another contract at the address of the journals")
+    return account.storage_root
 
 
 def consortium_storage(head: header.Header, network: Network, proof: Sequence[bytes]) -> bytes:
     """The 32-byte storage root of the consortium contract after a block. Link: institution."""
-    return _storage("institution", head, network.consortium, network.consortium_code, "the consortium", proof)
-
-
-def _storage(link: str, head: header.Header, address: bytes, code: bytes, name: str, proof: Sequence[bytes]) -> bytes:
-    account = checked(link, lambda: mpt.verify_account(head.state_root, address, proof))
-    if account.code_hash != code:
-        raise LinkBroken(link, f"there is another contract at the address of {name}")
+    account = checked("institution", lambda: mpt.verify_account(head.state_root, network.consortium, proof))
+    if account.code_hash != network.consortium_code:
+        raise LinkBroken("institution", "there is another contract at the address of the consortium")
     return account.storage_root
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anchoring.errors import JournalDiverged
+from anchoring.errors import JournalDiverged, NodeNotBelieved
 from anchoring.link import Link
 from contracts.calls import ContractRefused
 from ledger.home import Home
@@ -23,12 +23,11 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
     the checkpoint in the outbox.
     """
     mirror(home)
-    _forget_lost(home, link)
+    _take_back_lost(home, link)
     if home.journal.unanchored() is None:
         check_head(home, link)
         return []
-    if link.in_flight():
-        link.wait(lambda: None if link.in_flight() else True)
+    _await_sent(link)
     done = []
     while (checkpoint := home.journal.unanchored()) is not None:
         check_head(home, link)
@@ -46,13 +45,29 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
     return done
 
 
-def _forget_lost(home: Home, link: Link) -> None:
-    """Put checkpoints back into the outbox that the home saw anchored and the chain has no more, as after a fork of it was undone."""
+def _await_sent(link: Link) -> None:
+    if link.in_flight():
+        link.wait(lambda: None if link.in_flight() else True)
+
+
+def _take_back_lost(home: Home, link: Link) -> None:
+    """Put checkpoints back into the outbox that the home saw anchored and the chain has no more, as after a fork of it was undone.
+
+    Only once the chain took the first of them anew: a node that shows an old block makes the home forget nothing.
+    """
     head = link.head()
-    noted = home.journal.latest(anchored=True)
-    if noted is not None and head.generation == noted.generation and (head.last is None or head.last.size < noted.size):
-        with home.store.transaction():
-            home.journal.forget_anchors(0 if head.last is None else head.last.size)
+    noted, size = home.journal.latest(anchored=True), 0 if head.last is None else head.last.size
+    if noted is None or head.generation != noted.generation or size >= noted.size:
+        return
+    check_head(home, link)
+    _await_sent(link)
+    first = home.journal.after(size)
+    if first is not None and link.state().find(first.generation, first.size) is None:
+        _send(home, link, first)
+        if link.state().find(first.generation, first.size) is None:
+            raise NodeNotBelieved("the chain's node shows a block that lacks what it says was mined: use another node")
+    with home.store.transaction():
+        home.journal.forget_anchors(size)
 
 
 def check_head(home: Home, link: Link) -> None:

@@ -115,6 +115,10 @@ class Journal:
         """The checkpoint of exactly this size."""
         return self._one("generation=? AND size=?", (self.generation, size))
 
+    def after(self, size: int) -> Checkpoint | None:
+        """The first checkpoint of more than `size` entries."""
+        return self._one("generation=? AND size>? ORDER BY size LIMIT 1", (self.generation, size))
+
     def unanchored(self) -> Checkpoint | None:
         """The oldest checkpoint that is not on the chain yet."""
         return self._one("block IS NULL AND generation=? ORDER BY size LIMIT 1", (self.generation,))

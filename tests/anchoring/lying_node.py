@@ -29,7 +29,7 @@ class LyingNode:
     def answer(self, asked: dict) -> dict:
         method, params = asked["method"], asked.get("params", [])
         self.asked[method] += 1
-        return self.lie(method, params, self.ask(method, params)) | {"id": asked["id"]}
+        return {"jsonrpc": "2.0"} | self.lie(method, params, self.ask(method, params)) | {"id": asked["id"]}
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def test_a_header_without_its_fields_or_of_a_later_fork(world, node):
         node.lie = latest_block(change)
         assert words in refused(world)
     node.lie = latest_block(lambda block: None)
-    assert "does not give block latest" in refused(world)
+    assert "does not give its latest block" in refused(world)
 
 
 def test_a_block_older_than_the_trusted_one(world, node, network):
@@ -411,6 +411,33 @@ def test_a_publication_that_is_only_said_to_have_happened_is_not_noted(tmp_path)
         node.lie = truth
         world.ok("seal")
         assert world.count("SELECT count(*) FROM checkpoints WHERE block IS NULL", "ledger.db") == 0
+        assert world.ok("verify", "--json").json["findings"] == []
+
+
+def test_a_home_that_is_shown_an_old_block_forgets_nothing_of_what_it_saw_anchored(tmp_path):
+    world = new_world(tmp_path / "world")
+    with behind_a_node(world) as node:
+        old = node.ask("eth_getBlockByNumber", ["latest", False])["result"]
+        world.change([("UPDATE visit SET note='anchored' WHERE visit_id=1",)])
+        world.ok("seal")
+        noted = world.rows("SELECT size, block FROM checkpoints", "ledger.db")
+        mined = node.ask("eth_getBlockByNumber", ["latest", False])["result"]["transactions"][0]
+        node.lie = latest_block(lambda _block: old)
+        assert "the contract refused" in world.refused("seal")
+
+        def says_it_is_mined(method, params, answer):
+            if method == "eth_sendRawTransaction":
+                return {"jsonrpc": "2.0", "result": mined}
+            if method == "eth_getTransactionReceipt":
+                return node.ask(method, [mined])
+            return latest_block(lambda _block: old)(method, params, answer)
+
+        node.lie = says_it_is_mined
+        assert "lacks what it says was mined" in world.refused("seal")
+        assert world.rows("SELECT size, block FROM checkpoints WHERE block IS NOT NULL", "ledger.db") == noted
+        assert world.run("verify").code == 1
+        node.lie = truth
+        world.ok("seal")
         assert world.ok("verify", "--json").json["findings"] == []
 
 
