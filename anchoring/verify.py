@@ -55,7 +55,7 @@ def verify(
     for path in receipts:
         receipt, signer = read_receipt(path)
         _belongs(home.settings, receipt, signer, state, link, path)
-        extra += _still_on_chain(receipt, state, link)
+        extra += _lost_block(receipt, state, link) or _lost_checkpoint(receipt, state)
         if receipt.generation == home.journal.generation:
             _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
     if head is not None:
@@ -124,15 +124,20 @@ def _belongs(settings: Settings, receipt: Receipt, signer: bytes, state: ChainSt
         raise AnchoringError(f"the receipt {path} was not signed by this institution, or it was changed: take another copy")
 
 
-def _still_on_chain(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:
-    """The checkpoint is proved; that the block is the receipt's is the node's word, and shows a chain that was made anew."""
+def _lost_checkpoint(receipt: Receipt, state: ChainState) -> list[Finding]:
+    """Whether the receipt's checkpoint is on the chain, of whatever generation, is proved."""
     found = state.find(receipt.generation, receipt.size)
-    if receipt.block > state.header.number or Web3.to_hex(block_hash(link.header(receipt.block))) != receipt.block_hash:
-        words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
-    elif found is None or (found.root.hex(), found.block) != (receipt.root, receipt.block):
-        words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
-    else:
+    if found is not None and (found.root.hex(), found.block) == (receipt.root, receipt.block):
         return []
+    words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
+    return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
+
+
+def _lost_block(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:
+    """That a block is the receipt's is the node's word; where it says no, the chain was made anew with the same checkpoint."""
+    if receipt.block <= state.header.number and Web3.to_hex(block_hash(link.header(receipt.block))) == receipt.block_hash:
+        return []
+    words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
 
 

@@ -14,7 +14,7 @@ from anchoring.errors import AnchoringError, EvidenceInvalid, NetworkInvalid
 from anchoring.evidence import verify_evidence
 from anchoring.network import decode_network, read_network
 from anchoring.receipt import Receipt, read_receipt
-from anchoring.verify import _still_in_generation
+from anchoring.verify import _lost_checkpoint
 from contracts.calls import ChainCheckpoint
 from ledger import canonical
 
@@ -129,8 +129,8 @@ class OldGeneration:
 
 def test_a_receipt_of_another_generation_is_held_against_that_generation(world, tmp_path):
     receipt, _ = read_receipt(world.folder / "receipt.json")
-    link = OldGeneration(receipt)
-    assert _still_in_generation(receipt, link) == []
+    state = OldGeneration(receipt)
+    assert _lost_checkpoint(receipt, state) == []
     for other in ({"root": "ab" * 32}, {"size": receipt.size + 1}, {"generation": 1}, {"block": receipt.block + 1}):
-        (finding,) = _still_in_generation(replace(receipt, **other), link)
+        (finding,) = _lost_checkpoint(replace(receipt, **other), state)
         assert finding.kind.value == "rolled_back"

@@ -97,7 +97,7 @@ def test_fields_of_evidence() -> None:
         shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
     assert {name: names for name, names in shown.items() if names} == {name: set(names) for name, names in evidence._FORMAT.items()}
     links = set(re.findall(r"EvidenceInvalid\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
-    links |= set(re.findall(r"_checked\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
+    links |= set(re.findall(r"(?:LinkBroken|checked)\(\"(\w+)\"", (ROOT / "anchoring" / "proofs.py").read_text(encoding="utf-8")))
     assert links <= {row[1] for row in cells(section("Verification")) if row[0].isdigit()}
 
 
