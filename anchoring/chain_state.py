@@ -138,8 +138,8 @@ def raw_header(w3: Web3, number: int | None) -> header.Header:
             raise LinkBroken("header", f"its hash is not that of block {made.number}")
     if made.mix_hash != bytes(32) or made.difficulty not in (clique.IN_TURN, clique.OUT_OF_TURN):
         raise NodeNotBelieved(
-            "engine: the blocks of the chain's node are not sealed by Clique: only a Clique chain can be verified, "
-            "connect to a node of the consortium's"
+            "engine: the chain's node is not one of a Clique chain, and only Clique chains can be verified: "
+            "connect to a node of the consortium"
         )
     return made
 

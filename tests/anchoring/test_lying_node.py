@@ -369,7 +369,7 @@ def test_a_node_without_eth_getproof_says_what_to_do(world, node):
 def test_a_node_with_another_engine_says_what_to_do(world, node, network):
     for change in ({"mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"}, {"difficulty": "0x0"}):
         node.lie = latest_block(lambda block, change=change: sealed_again(block | change))
-        assert "engine: the blocks of the chain's node are not sealed by Clique" in refused(world)
+        assert "engine: the chain's node is not one of a Clique chain, and only Clique chains can be verified" in refused(world)
     other = world.folder / "qbft.json"
     other.write_text((world.home / "network.json").read_text().replace('"clique"', '"qbft"'))
     assert "a chain with the engine qbft: only clique chains can be verified" in refused(world, "--network", other)
