@@ -181,7 +181,7 @@ def _sqlite_fields(row: bytes) -> list[bytes]:
             elif tag == _L:
                 end = at + 5 + 2 * (size if size < 1 << 31 else (1 << 32) - size)
             else:
-                raise WireError("a sqlite/1 row has an unknown value tag")
+                raise WireError("a sqlite/1 row is truncated or has an unknown value tag")
             take(row[at:end])
             at = end
     except struct.error:
