@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import evidence_commands, node_commands, recovery, worker
+from api import evidence_commands, node_commands, person_commands, recovery, worker
 from api.console import Timer, audit_json, print_audit, print_json, progress, say
 from api.duration import seconds
 from api.evidence_commands import read_trusted
@@ -44,6 +44,7 @@ def build() -> typer.Typer:
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")
     app.add_typer(node_commands.app(), name="node")
+    app.add_typer(person_commands.app(), name="person")
     return app
 
 

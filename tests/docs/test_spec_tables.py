@@ -125,6 +125,10 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     patient = lost.one("SELECT min(patient_id) FROM visit")[0]
     with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
         erase_subject(home, f"subject:{patient}", 1)
+    (lost.folder / "secret").write_text("a person's own")
+    lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
+    lost.run("careseal person add li.key --home NEW --role staff")
+    lost.run("careseal person revoke Li --home NEW --reason left")
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}
