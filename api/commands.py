@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import evidence_commands, node_commands, person_commands, recovery, worker
+from api import erase_commands, evidence_commands, hold_commands, node_commands, person_commands, recovery, retention_commands, worker
 from api.console import Timer, audit_json, print_audit, print_json, progress, say
 from api.duration import seconds
 from api.evidence_commands import read_trusted
@@ -40,9 +40,11 @@ def build() -> typer.Typer:
     )  # fmt: skip
     app.callback(invoke_without_command=True)(_version)
     for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
-                    recovery.restore_command, sample_hospital, demo):  # fmt: skip
+                    recovery.restore_command, erase_commands.erase, sample_hospital, demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")
+    app.add_typer(hold_commands.app(), name="hold")
+    app.add_typer(retention_commands.app(), name="retention")
     app.add_typer(node_commands.app(), name="node")
     app.add_typer(person_commands.app(), name="person")
     return app

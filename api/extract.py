@@ -23,6 +23,7 @@ from api.messages import Text, reported_texts, shown_texts
 from api.program import read_program
 from contracts.actions import ActionKind
 from ledger.findings import FindingKind
+from ledger.holds import GROUNDS
 from ledger.persons import ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +90,8 @@ def _names() -> Iterator[Text]:
         yield Text(kind.value.upper(), ("ledger/findings.py",))
     for role in ROLES:
         yield Text(role, ("ledger/persons.py",))
+    for ground in GROUNDS:
+        yield Text(ground, ("ledger/holds.py",))
     for action in ActionKind:
         yield Text(action.name.lower(), ("contracts/actions.py",))
 

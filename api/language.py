@@ -10,7 +10,8 @@ from __future__ import annotations
 import gettext
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
@@ -72,6 +73,17 @@ def set_language(language: str) -> None:
     write_mo(compiled, _Language.catalog)
     compiled.seek(0)
     _Language.shown = gettext.GNUTranslations(compiled)
+
+
+@contextmanager
+def spoken_in(language: str) -> Iterator[None]:
+    """Translate into this language until the context ends, as for a document that is not its reader's choice."""
+    former = _Language.name
+    set_language(language)
+    try:
+        yield
+    finally:
+        set_language(former)
 
 
 def catalog_path(language: str) -> Traversable:

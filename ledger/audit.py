@@ -10,8 +10,10 @@ from typing import Any
 
 from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
+from ledger.erasure import unconfirmed
 from ledger.errors import LedgerError
 from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot
+from ledger.holds import held_spots
 from ledger.home import Home
 from ledger.journal_pass import JournalReport
 from ledger.reporting import Reporter
@@ -95,12 +97,13 @@ def audit(
         ranges = _ranges(home, scope, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
-        spots += journal.spots + _configuration(home, journal) if scope.journal else []
+        spots += journal.spots + _configuration(home, journal) + unconfirmed(home) if scope.journal else []
         spots += workers.schema_spots({report.table: report.unread for report in reports})
         # A rolling audit walks the journal in one of its rounds only, for all tables.
         told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
         reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
         spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal.violations, told)
+        spots += held_spots(home, frozenset(told)) if scope.journal else []
         found = reporter.findings(spots, workers)
     if anchors.lag is not None:
         found.append(Finding(FindingKind.UNANCHORED, None, detail=f"entries wait for their anchor for {anchors.lag:.0f} s"))
@@ -166,7 +169,7 @@ def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
                 wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]
             elif what == "baseline":
                 wanted[number]["baselines"] += 1  # type: ignore[index]
-            else:
+            elif what != "retention":
                 wanted.pop(number)  # type: ignore[arg-type]
         here = attached_tables(home)
         attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in here}

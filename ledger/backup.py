@@ -16,6 +16,7 @@ from typing import IO
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ledger.erasure import honour_erasures
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import private_file, sync_folder, write_durably
 from ledger.home import (
@@ -83,7 +84,8 @@ def backup(home: Home, path: Path, more: Sequence[str] = ()) -> int:
             with tarfile.open(fileobj=plain, mode="w") as tar:
                 for name in (LEDGER, SUBJECTS):
                     tar.add(Path(folder) / name, arcname=name)
-                for name in (KEYRING, CONFIG, *more):
+                # Not the keyring: with the passphrase alone a backup must not give back keys that an erasure destroyed later.
+                for name in (CONFIG, *more):
                     tar.add(home.path / name, arcname=name)
             plain.seek(0)
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
@@ -190,13 +192,14 @@ def _free_name(folder: Path, name: str) -> Path:
 
 def catch_up(path: Path, settings: Settings, keyring: Keyring, taken: Callable[[int], None] = lambda size: None) -> None:
     """Take in what the mirror has and the home lacks, one transaction for each batch."""
-    home = Home(path, settings, keyring)
+    home, foreign = Home(path, settings, keyring), set[int]()
     try:
         if settings.mirror is not None:
             last = int(home.store.meta("batch", "0") or 0)
             for batch in batches(Path(settings.mirror), keyring, settings.home_id, last):
-                take_in(home, batch)
+                foreign |= take_in(home, batch)
                 taken(home.journal.size)
+        honour_erasures(home, foreign)
     finally:
         home.close()
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2s
 from pathlib import Path
 
-from ledger import canonical
+from ledger import canonical, rotation
 from ledger.batch import Batch, is_mirrored
 from ledger.errors import HomeError
 from ledger.files import private_file, write_durably
@@ -158,6 +158,8 @@ class Home:
             home = Home(path, settings, keyring)
             try:
                 with one_line(path / LEDGER):
+                    if (path / rotation.NEXT).exists():
+                        home.finish_rotation(keyring_from(open_box(path / rotation.NEXT, passphrase(), KEYRING_PURPOSE)))
                     yield home
             finally:
                 home.close()
@@ -176,6 +178,19 @@ class Home:
             batch.flush()
             if checkpoint_time is not None:
                 self._checkpoint(batch, checkpoint_time)
+
+    @property
+    def keyring_path(self) -> Path:
+        return self.path / KEYRING
+
+    def finish_rotation(self, keyring: Keyring) -> None:
+        """Take a keyring into use that a killed erasure announced, or throw it away where the journal does not name it."""
+        from ledger.erasure import finish
+
+        if self.journal.wrapping() == rotation.wrapping_id(keyring):
+            finish(self, keyring)
+        else:
+            rotation.give_up(self)
 
     def mirror_is_ahead(self) -> bool:
         """Whether the mirror holds a batch that this home never wrote."""

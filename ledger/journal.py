@@ -99,6 +99,11 @@ class Journal:
         for (index,) in rows.fetchall():
             yield index, decode_entry(self.entry(index)).time, canonical.decode(self.document(index)[1])
 
+    def wrapping(self) -> str | None:
+        """What the last erasure calls the wrapping key that is in force since; None where nothing was erased yet."""
+        named = [document.get("erasure") for _, _, document in self.documents_of(Kind.ERASURE)]
+        return str(named[-1].get("wrapping")) if named and isinstance(named[-1], dict) else None
+
     def checkpoint(self, time: int) -> Checkpoint | None:
         """Record a checkpoint of the journal as it is now; None where the latest one has this size already."""
         size, last = self.size, self.latest()

@@ -153,13 +153,52 @@ class SubjectKeys:
                     self._keys[sid] = self._unwrapped(wrapped, blind)
         return self._keys
 
-    def _unwrapped(self, wrapped: bytes, blind: bytes) -> bytes:
+    def _unwrapped(self, wrapped: bytes | None, blind: bytes, box: AESGCM | None = None) -> bytes:
+        wrapped = wrapped or b""
         try:
-            return self._wrap.decrypt(wrapped[:12], wrapped[12:], blind)
-        except InvalidTag as error:
+            return (box or self._wrap).decrypt(wrapped[:12], wrapped[12:], blind)
+        except (InvalidTag, ValueError) as error:
             raise KeyUnavailable(
                 f"{self._path} does not belong to this home's keyring, or it was changed: restore it from the backup"
             ) from error
+
+    def _opens(self, wrapped: bytes | None, blind: bytes) -> bool:
+        try:
+            self._unwrapped(wrapped, blind)
+        except KeyUnavailable:
+            return False
+        return True
+
+    def all_among(self, foreign: set[int]) -> bool:
+        """Whether every key that there is belongs to one of these subjects, or cannot be opened by this keyring."""
+        with one_line(self._path):
+            kept = self._db.execute("SELECT sid, label, key FROM subject WHERE key IS NOT NULL")
+            return all(sid in foreign or not self._opens(wrapped, blind) for sid, blind, wrapped in kept)
+
+    def rewrap(self, keyring: Keyring) -> None:
+        """Wrap every key anew under another keyring's wrapping key, in one transaction, and go on with that. Done again it changes nothing.
+
+        KeyUnavailable, with nothing changed, where a key opens under neither.
+        """
+        former, self._wrap = self._wrap, AESGCM(keyring.wrapping)
+        try:
+            with one_line(self._path):
+                self._db.execute("PRAGMA secure_delete=ON")
+                self._db.execute("BEGIN IMMEDIATE")
+                highest = self.highest()
+                for start in range(1, highest + 1, 5000):
+                    kept = [row for row in self.rows(range(start, min(start + 5000, highest + 1))) if row[2] is not None]
+                    keys = [(self._unwrapped(key, blind, former), blind, sid) for sid, blind, key in kept if not self._opens(key, blind)]
+                    rows = [(self._wrapped(key, blind), sid) for key, blind, sid in keys]
+                    self._db.executemany("UPDATE subject SET key=? WHERE sid=?", rows)
+                self._db.execute("COMMIT")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BaseException:
+            self._wrap = former
+            raise
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def rows(self, sids: Iterable[int]) -> list[tuple[int, bytes, bytes | None]]:
         """(sid, blinded label, wrapped key or None where destroyed), for the mirror and for look-ups."""
@@ -171,17 +210,22 @@ class SubjectKeys:
                 found += self._db.execute(f"SELECT sid, label, key FROM subject WHERE sid IN ({marks})", part).fetchall()  # noqa: S608
         return found
 
-    def put(self, rows: Iterable[tuple[int, bytes, bytes | None]]) -> None:
-        """Take in rows of another copy of this store; a key that was destroyed here stays destroyed.
+    def put(self, rows: Iterable[tuple[int, bytes, bytes | None]]) -> set[int]:
+        """Take in rows of another copy of this store, and tell whose keys this keyring does not open.
 
-        HomeError where this store knows one of the subjects by another number: then the two copies went different ways.
+        A key that was destroyed here stays destroyed. Of two copies of a key the later one is kept that this keyring opens: after an
+        erasure the others are wrapped under a key that is no more. HomeError where this store knows one of the subjects by another
+        number: then the two copies went different ways.
         """
         taken = list(rows)
+        opened = [(key, sid) for sid, blind, key in taken if self._opens(key, blind)]
         with one_line(self._path):
             self._insert("INSERT OR IGNORE INTO subject VALUES (?,?,?)", taken)
+            self._insert("UPDATE subject SET key=? WHERE sid=? AND key IS NOT NULL", opened)
         known = {sid: label for sid, label, _ in self.rows([row[0] for row in taken])}
         if any(known.get(sid) != label for sid, label, _ in taken):
             raise HomeError(f"{self._path} and the mirror have different histories: restore with --kit, from the mirror alone")
+        return {sid for sid, _, key in taken if key is not None} - {sid for _, sid in opened}
 
     def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -192,11 +236,11 @@ class SubjectKeys:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def destroy(self, blind: bytes) -> None:
-        """Destroy the key of the subject with this blinded label, for good; the subject stays known. HomeError if that fails."""
+    def destroy(self, *blinds: bytes) -> None:
+        """Destroy the keys of the subjects with these blinded labels, for good; the subjects stay known. HomeError if that fails."""
         try:
             self._db.execute("PRAGMA secure_delete=ON")
-            self._db.execute("UPDATE subject SET key=NULL WHERE label=?", (blind,))
+            self._db.executemany("UPDATE subject SET key=NULL WHERE label=?", [(blind,) for blind in blinds])
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise HomeError(f"cannot destroy a key in {self._path}: run it again ({error})") from error

@@ -197,14 +197,17 @@ def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterato
         after = number
 
 
-def take_in(home: Home, batch: MirrorBatch) -> None:
-    """Append a mirrored batch to the home, in one transaction. HomeError where it contradicts what the home has."""
+def take_in(home: Home, batch: MirrorBatch) -> set[int]:
+    """Append a mirrored batch to the home, in one transaction; returns the subjects whose keys in it the keyring does not open.
+
+    HomeError where it contradicts what the home has.
+    """
     size = home.journal.size
     have = min(max(size - batch.first, 0), len(batch.entries))
     known = [body for part in home.journal.bodies(batch.first, batch.first + have) for body in part]
     if batch.first > size or known != batch.entries[:have]:
         raise HomeError("the mirror and the home have different histories: restore with --kit, from the mirror alone")
-    home.subjects.put([(int(row[0] or 0), _bytes(row[1]), _bytes(row[2]) or None) for row in batch.rows.get("subjects", [])])
+    foreign = home.subjects.put([(int(row[0] or 0), _bytes(row[1]), _bytes(row[2]) or None) for row in batch.rows.get("subjects", [])])
     with home.store.transaction() as db:
         replay(home.store, batch.rows)
         if have < len(batch.entries):
@@ -212,6 +215,7 @@ def take_in(home: Home, batch: MirrorBatch) -> None:
         db.execute("DELETE FROM batches")
         home.store.set_meta("batch", str(batch.number))
         home.store.set_meta("mirrored_sid", str(home.subjects.highest()))
+    return foreign
 
 
 def _bytes(value: Value) -> bytes:

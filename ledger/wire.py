@@ -39,6 +39,7 @@ class Kind(IntEnum):
     CONFIGURATION = 16
     AUDIT = 17
     ERASURE = 18
+    HOLD = 20
     PERSON = 21
     RESTORE = 24
 
