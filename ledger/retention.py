@@ -92,7 +92,7 @@ def check_ended(home: Home, records: Sequence[Record], now: int, no_term: str | 
     A table with no declared term needs `no_term`, the reason why none holds for it.
     """
     declared, today, ended = terms(home), datetime.fromtimestamp(now / 1000, UTC).date(), list[Json]()
-    running: list[tuple[date, str]] = []
+    running: list[tuple[date, str, Term, date]] = []
     for table in {record.table.id: record.table for record in records}.values():
         term = declared.get(table.id)
         if term is None:
@@ -105,13 +105,16 @@ def check_ended(home: Home, records: Sequence[Record], now: int, no_term: str | 
         last = _last(home, table, [record for record in records if record.table.id == table.id], term)
         end = later(last, term.years)
         if end > today:
-            reason = f"table {table.name}: {term.kind} records are kept for {term.years} years from the last one, of {last.isoformat()}"
-            running.append((end, f"{reason}; erasure is refused until {end.isoformat()}"))
+            running.append((end, table.name, term, last))
         ended.append(
             {"table": table.id, "class": term.kind, "years": term.years, "last": last.isoformat(), "ended": end.isoformat()}
         )
     if running:
-        raise LedgerError(max(running)[1])
+        end, name, term, last = max(running, key=lambda one: one[0])
+        raise LedgerError(
+            f"this subject's records of table {name} are kept for {term.years} years from the last one, of {last.isoformat()}: "
+            f"erasure is refused until {end.isoformat()}"
+        )
     return ended
 
 
