@@ -7,11 +7,12 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2s
 from pathlib import Path
+from typing import Any
 
 from ledger import canonical
 from ledger.batch import Batch, is_mirrored
@@ -36,7 +37,7 @@ class Settings:
     """What a home knows besides its ledger. Public: it holds no secret.
 
     `chain` is an absolute folder or a URL, `consortium` and `journals` are contract addresses in hex, `institution` is the id on
-    the chain, 0 before it is a member.
+    the chain, 0 before it is a member. `tsa` lists the URLs of the time stamping authorities to ask, in this order.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Settings:
     journals: str
     institution: int
     mirror: str | None = None
+    tsa: tuple[str, ...] = ()
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Settings from their JSON. KeyError, TypeError or ValueError where it is not that."""
+    return Settings(**{**values, "tsa": tuple(values.get("tsa", ()))})
 
 
 def chain_is_inside(path: Path, settings: Settings) -> bool:
@@ -83,7 +90,7 @@ def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
         values = json.loads((path / CONFIG).read_bytes())
         if values.pop("careseal") != 1:
             raise ValueError
-        code, stored = str(values.pop("code")), Settings(**values)
+        code, stored = str(values.pop("code")), settings_from(values)
         settings = placed(path, stored)
     except FileNotFoundError:
         raise HomeError(f"{path} is not a Careseal home: create one with careseal init --home {path} --name NAME") from None
