@@ -218,7 +218,7 @@ def _for_time_stamping(certificate: x509.Certificate) -> None:
     """RFC 3161, section 2.3: one extended key usage, timeStamping, and critical."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
         raise TimestampInvalid("usage", "the TSA's certificate is not for time stamping") from error
     if not usage.critical or list(usage.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise TimestampInvalid("usage", "the TSA's certificate is not for time stamping alone, marked critical")
@@ -228,9 +228,16 @@ def _lead_to_root(token: Token, digest: bytes, roots: Sequence[x509.Certificate]
     if not roots:
         raise TimestampInvalid("certificate", "no certificate is trusted")
     for certificate in token.signed.certificates or []:
-        if certificate not in roots and not isinstance(certificate.signature_hash_algorithm, tuple(_HASHES.values())):
+        if certificate not in roots and not _is_strong(certificate):
             raise TimestampInvalid("certificate", "a certificate is not signed with SHA-256, 384 or 512")
     try:
         VerifierBuilder(roots=list(roots)).build().verify(decode_timestamp_response(der.granted(token)), digest)
     except (VerificationError, ValueError) as error:
         raise TimestampInvalid("certificate", "the TSA's certificate does not lead to a trusted one that was valid at the time") from error
+
+
+def _is_strong(certificate: x509.Certificate) -> bool:
+    try:
+        return isinstance(certificate.signature_hash_algorithm, tuple(_HASHES.values()))
+    except UnsupportedAlgorithm:
+        return False

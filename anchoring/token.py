@@ -162,7 +162,7 @@ def _decode(kind: type[T], data: bytes, otherwise: str) -> T:
         raise TimestampInvalid("token", f"larger than {MAX_BYTES} bytes")
     try:
         return decode_der(kind, data)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, x509.InvalidVersion) as error:
         raise TimestampInvalid("token", otherwise) from error
 
 
@@ -206,8 +206,14 @@ def granted(token: Token) -> bytes:
 
 def _sort(token: Token) -> None:
     """Bring the certificates into the order that DER demands of a set; they are not signed, and rfc3161-client reads nothing else."""
-    if token.signed.certificates:
-        token.signed.certificates.sort(key=lambda certificate: certificate.public_bytes(Encoding.DER))
+    certificates = token.signed.certificates or []
+    try:
+        for certificate in certificates:
+            # cryptography reads names when they are asked for.
+            certificate.issuer, certificate.subject  # noqa: B018
+    except ValueError as error:
+        raise TimestampInvalid("token", "a certificate in it is damaged") from error
+    certificates.sort(key=lambda certificate: certificate.public_bytes(Encoding.DER))
 
 
 def certificate_ids(attribute: TLV) -> list[CertificateId]:

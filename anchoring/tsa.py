@@ -60,7 +60,7 @@ def ask(url: str, request: bytes, seconds: float = SECONDS) -> bytes:
         if isinstance(error, ssl.SSLError):
             raise TsaUnavailable("its TLS certificate is not trusted, or it speaks no TLS") from error
         if isinstance(error, OSError):
-            raise TsaUnavailable(f"it cannot be reached: {error.strerror or 'no connection'}") from error
+            raise TsaUnavailable(f"it cannot be reached: {error.strerror or 'it broke off'}") from error
         raise TsaUnavailable("it speaks no HTTP") from error
     if time.monotonic() >= deadline:
         raise TsaUnavailable(f"no answer within {seconds:.0f} s")
@@ -92,6 +92,7 @@ def _cut(connection: socket.socket) -> None:
 
 def _dialled(host: str, port: int, deadline: float) -> socket.socket:
     """A connection to the first of the host's addresses that answers. OSError where none does in time."""
+    failed: OSError = TimeoutError()
     for family, kind, protocol, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -101,6 +102,7 @@ def _dialled(host: str, port: int, deadline: float) -> socket.socket:
             connection.settimeout(left)
             connection.connect(address)
             return connection
-        except OSError:
+        except OSError as error:
             connection.close()
-    raise TimeoutError
+            failed = error
+    raise failed

@@ -10,9 +10,11 @@ from hashlib import sha256
 
 import pytest
 from authority import POLICY, Authority, certificate, key, now
+from cryptography import x509
 from cryptography.hazmat.asn1 import GeneralizedTime, SetOf, decode_der, encode_der
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from anchoring import token as der
@@ -44,11 +46,11 @@ def broken(link: str, token: bytes, roots, words: str = "", digest: bytes = DIGE
 
 def test_a_valid_stamp_gives_time_accuracy_ordering_policy_and_signer(tsa):
     moment = datetime(2026, 3, 4, 5, 6, 7, 891_000, tzinfo=UTC)
-    old = Authority(start=moment - timedelta(days=3), days=10)
+    old = Authority(name="Old", start=moment - timedelta(days=3), days=10)
     accuracy = der.Accuracy(seconds=1, millis=500, micros=20)
     stamp = verify_timestamp(old.token(DIGEST, time=moment, accuracy=accuracy, ordering=True), DIGEST, [tsa.root, old.root], policy=POLICY)
     assert (stamp.time, stamp.accuracy, stamp.ordering) == (moment, timedelta(seconds=1, milliseconds=500, microseconds=20), True)
-    assert (stamp.policy, stamp.serial, stamp.tsa) == (POLICY, 1, "CN=Test TSA")
+    assert (stamp.policy, stamp.serial, stamp.tsa) == (POLICY, 1, "CN=Old TSA")
     plain = verify_timestamp(tsa.token(DIGEST), DIGEST, [tsa.root])
     assert (plain.accuracy, plain.ordering) == (timedelta(), False)
 
@@ -175,17 +177,14 @@ def test_weak_and_unknown_keys_are_refused():
         broken("signature", weak.token(DIGEST), [weak.root], "neither RSA of 2048 bits")
 
 
-def test_a_certificate_signed_with_sha_1_is_refused(tsa):
-    answer = decode_der(der.Answer, tsa.answer(der.encode_request(DIGEST, 1)))
-    data = encode_der(answer.token)
-    ecdsa_sha256, ecdsa_sha1 = b"\x06\x08" + bytes.fromhex("2a8648ce3d040302"), b"\x06\x07" + bytes.fromhex("2a8648ce3d0401")
-    assert ecdsa_sha256 in data and ecdsa_sha1 not in data
-    # No library here still signs with SHA-1: an extra certificate is made to say so.
-    cut = tsa.certificate.public_bytes(der.Encoding.DER).replace(ecdsa_sha256, b"\x06\x08" + bytes.fromhex("2a8648ce3d040301"))
-    from cryptography import x509
-
-    extra = x509.load_der_x509_certificate(cut)
-    broken("certificate", tsa.token(DIGEST, certificates=[tsa.certificate, extra]), [tsa.root], "not signed with SHA-256")
+@pytest.mark.parametrize("algorithm", ["2a8648ce3d040301", "2a8648ce3d04037f"], ids=["ecdsa with SHA-224", "unknown"])
+def test_a_certificate_signed_with_another_hash_is_refused(tsa, strangers, algorithm):
+    """No library here signs with a weak hash any more: a spare certificate is made to say so."""
+    said = bytes.fromhex("06082a8648ce3d040302")
+    data = strangers.certificate.public_bytes(Encoding.DER)
+    assert data.count(said) == 2
+    spare = x509.load_der_x509_certificate(data.replace(said, bytes.fromhex("0608" + algorithm)))
+    broken("certificate", tsa.token(DIGEST, certificates=[tsa.certificate, spare]), [tsa.root], "not signed with SHA-256")
 
 
 @pytest.mark.parametrize(("minted", "words"), [
@@ -297,7 +296,7 @@ def test_roots_are_read_from_pem_files(tsa, strangers, tmp_path):
     both = tmp_path / "both.pem"
     both.write_bytes(tsa.pem(tmp_path / "a.pem").read_bytes() + strangers.pem(tmp_path / "b.pem").read_bytes())
     assert read_roots([both]) == (tsa.root, strangers.root) == read_roots([tmp_path / "a.pem", tmp_path / "b.pem"])
-    for content in (b"", b"nothing", tsa.root.public_bytes(der.Encoding.DER), both.read_bytes()[:200]):
+    for content in (b"", b"nothing", tsa.root.public_bytes(Encoding.DER), both.read_bytes()[:200]):
         (tmp_path / "bad.pem").write_bytes(content)
         with pytest.raises(AnchoringError, match="bad.pem holds no certificates in PEM"):
             read_roots([tmp_path / "bad.pem"])
