@@ -53,7 +53,7 @@ class Settings:
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
     """Settings from their JSON. KeyError, TypeError or ValueError where it is not that."""
-    return Settings(**{**values, "tsa": tuple(values.get("tsa", ()))})
+    return Settings(**{**values, "tsa": tuple(values["tsa"])})
 
 
 def chain_is_inside(path: Path, settings: Settings) -> bool:

@@ -1,4 +1,4 @@
-"""A time stamping authority of the tests' own: certificates, tokens with any field as wished, and a server on loopback that can misbehave."""
+"""A time stamping authority of the tests' own: certificates, tokens with any field as wished, a server on loopback that can misbehave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -112,8 +111,9 @@ class Authority:
         ]
         signed = SetOf(sorted(attributes(listed) if attributes else listed, key=encode_der))
         signature = self._sign(signing_key or self.key, encode_der(signed), algorithm())
+        issuer = _raw(self.certificate.issuer.public_bytes())
         signer = der.Signer(
-            version=1, signer=der.IssuerAndSerial(issuer=_raw(self.certificate.issuer.public_bytes()), serial=self.certificate.serial_number),
+            version=1, signer=der.IssuerAndSerial(issuer=issuer, serial=self.certificate.serial_number),
             digest=der.Algorithm(oid=x509.ObjectIdentifier(oid), parameters=None), signed=signed,
             algorithm=_raw(encode_der(der.Algorithm(oid=RSA_ENCRYPTION, parameters=Null()) if isinstance(self.key, rsa.RSAPrivateKey)
                                       else der.Algorithm(oid=ECDSA_SHA256, parameters=None))),
@@ -140,10 +140,12 @@ class _One:
 
 
 def _raw(data: bytes) -> TLV:
-    """Bytes that are DER already, as a value of another structure."""
-    length = len(data)
-    head = bytes([0x30, length]) if length < 128 else b"\x30\x82" + length.to_bytes(2, "big") if length > 255 else bytes([0x30, 0x81, length])
-    return decode_der(_One, head + data).value
+    """Bytes that are DER already, as a value in another structure."""
+    return decode_der(_One, b"\x30\x82" + len(data).to_bytes(2, "big") + data if len(data) > 255 else _short(data)).value
+
+
+def _short(data: bytes) -> bytes:
+    return (bytes([0x30, len(data)]) if len(data) < 128 else bytes([0x30, 0x81, len(data)])) + data
 
 
 def _tlv(sequence: object) -> TLV:
@@ -158,7 +160,7 @@ def _attribute(oid: str, value: TLV) -> der.Attribute:
 def _ess(kind: str, named: x509.Certificate) -> list[der.Attribute]:
     if kind == "none":
         return []
-    digest = named.fingerprint(hashes.SHA1()) if kind == "v1" else sha256(named.public_bytes(Encoding.DER)).digest()
+    digest = named.fingerprint(hashes.SHA1() if kind == "v1" else hashes.SHA256())  # noqa: S303 - RFC 2634 knows no other
     content = der.SigningCertificate(certificates=[der.CertificateId(algorithm=None, digest=digest, issuer=None)], policies=None)
     return [_attribute("1.2.840.113549.1.9.16.2.12" if kind == "v1" else "1.2.840.113549.1.9.16.2.47", _raw(encode_der(content)))]
 

@@ -76,7 +76,8 @@ def test_a_redirect_is_not_followed(status):
 
 @pytest.mark.parametrize("behave", [
     replies(lambda body: bytes(MAX_BYTES + 1)), replies(lambda body: bytes(20_000_000)),
-    raw(HEAD + b"\r\n", endless=bytes(10_000)), raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", endless=b"1000\r\n" + bytes(4096) + b"\r\n"),
+    raw(HEAD + b"\r\n", endless=bytes(10_000)),
+    raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", endless=b"1000\r\n" + bytes(4096) + b"\r\n"),
     raw(HEAD + b"Content-Length: 999999999999\r\n\r\n", endless=bytes(10_000)),
 ], ids=["one more", "much more", "endless", "endless chunks", "a great length"])  # fmt: skip
 def test_an_oversized_answer_is_cut_off(behave):
@@ -115,7 +116,9 @@ def test_a_server_that_accepts_and_says_nothing_is_left_at_the_deadline():
     unavailable("http://nowhere.invalid/", "it cannot be reached: ")
 
 
-@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/9.9 x\r\n\r\n", b"\xff" * 70_000, HEAD + b"X: y\r\n" * 200 + b"\r\n"], ids=[0, 1, 2, 3])
+@pytest.mark.parametrize("said", [
+    b"SSH-2.0-OpenSSH\r\n", b"HTTP/9.9 x\r\n\r\n", b"\xff" * 70_000, HEAD + b"X: y\r\n" * 200 + b"\r\n",
+], ids=["another protocol", "no status", "noise", "many headers"])  # fmt: skip
 def test_what_is_no_http_is_no_answer(said):
     with serving(raw(said)) as tsa:
         unavailable(tsa.url, "it speaks no HTTP")
