@@ -21,7 +21,7 @@ from ledger.home import Home, write_settings
 from ledger.journal import Checkpoint
 from ledger.mirror import mirror
 
-MOST_TSAS = 8
+MOST_TSAS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ _CONTENT_TYPE, _MESSAGE_DIGEST = Oid("1.2.840.113549.1.9.3"), Oid("1.2.840.11354
 _SIGNING_CERTIFICATE, _SIGNING_CERTIFICATE_V2 = Oid("1.2.840.113549.1.9.16.2.12"), Oid("1.2.840.113549.1.9.16.2.47")
 _MAX_CERTIFICATES = 16
 _MAX_PEM = 1 << 20
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,13 @@ def _examine(token: Token, digest: bytes, *, nonce: int | None = None, policy: s
     _for_time_stamping(certificate)
     if not certificate.not_valid_before_utc <= stamp_time <= certificate.not_valid_after_utc:
         raise TimestampInvalid("validity", f"the TSA's certificate was not valid at {stamp_time:%Y-%m-%dT%H:%M:%SZ}")
-    return Stamp(
-        stamp_time, accuracy, info.ordering, info.policy.dotted_string, info.serial, certificate.subject.rfc4514_string()
-    )
+    return Stamp(stamp_time, accuracy, info.ordering, info.policy.dotted_string, info.serial, _shown(certificate.subject))
+
+
+def _shown(name: x509.Name) -> str:
+    """A name for people, in one line: who made the certificate may not be known, nor what a terminal would do with what he wrote."""
+    text = name.rfc4514_string()
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MAX_NAME])
 
 
 def _accuracy(info: Info) -> timedelta:
