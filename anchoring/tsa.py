@@ -1,7 +1,8 @@
 """Asking a TSA over HTTP (RFC 3161, section 3.4), bounded in time and size whatever it answers.
 
-Only a digest and a nonce are sent. How long it takes to look up a name is the system's business, the rest is bounded here. Answers are signed and checked elsewhere, so plain HTTP serves as well. Redirects are not
-followed and proxies are not used: whoever needs one names a relay as the TSA.
+Only a digest and a nonce are sent. Answers are signed and checked elsewhere, so plain HTTP serves as well. Redirects are not
+followed and proxies are not used: whoever needs one names a relay as the TSA. How long the look-up of a name takes is the system's
+business.
 """
 
 from __future__ import annotations
