@@ -20,6 +20,7 @@ from api.evidence_commands import read_trusted
 from api.language import _, reported
 from api.options import HomeOption, JsonOption, PassphraseOption
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
+from api.receipts import precise, print_stamps, stamp_json, stamps_json, tell_failed, write_receipt
 from careseal import __version__
 from ledger.errors import LedgerError, SourceError
 
@@ -89,6 +90,10 @@ def init(
     mirror: Annotated[
         Path | None, typer.Option("--mirror", help=_("Folder, best on another disk, that gets every entry before it is published."))
     ] = None,
+    tsa: Annotated[
+        list[str] | None,
+        typer.Option("--tsa", metavar="URL", help=_("TSA to ask for time stamps; may be repeated, the first to answer counts.")),
+    ] = None,
     kit: Annotated[Path | None, typer.Option("--kit", help=_("Where to write the recovery kit; default: beside the home."))] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
@@ -101,11 +106,11 @@ def init(
     spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
     place = home if home.name else home.resolve()
     kit = kit or place.with_name(f"{place.name}-recovery-kit.json")
-    plan = Plan(home, name, kit, chain, network, mirror)
+    plan = Plan(home, name, kit, chain, network, mirror, tuple(tsa or ()))
     settings = create_home(plan, secret, spoken.encode() if spoken else secret, time.time)
     if as_json:
         values = {"home": str(home), "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id}
-        values |= {"network": str(home / NETWORK), "kit": str(kit), "mirror": settings.mirror}
+        values |= {"network": str(home / NETWORK), "kit": str(kit), "mirror": settings.mirror, "tsa": list(settings.tsa)}
         return print_json(values | ({"recovery_passphrase": spoken} if spoken else {}))
     say(
         "{name} is institution {number} of chain {chain_id} ({chain})",
@@ -212,29 +217,48 @@ def seal_command(
     new_mirror: Annotated[
         Path | None, typer.Option("--new-mirror", help=_("Start a mirror, or another one, in this empty folder, with all entries so far."))
     ] = None,
+    tsa: Annotated[
+        list[str] | None, typer.Option("--tsa", metavar="URL", help=_("From now on ask this TSA for time stamps; may be repeated."))
+    ] = None,
+    no_tsa: Annotated[bool, typer.Option("--no-tsa", help=_("From now on ask no TSA."))] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal new and changed rows, and publish the checkpoint on the chain."""
+    from anchoring.receipt import make_receipt
     from anchoring.sealing import sealed
+    from anchoring.stamping import declare, stamp_receipt
     from ledger.home import Home
     from ledger.mirror import start_mirror
 
+    if tsa and no_tsa:
+        raise typer.BadParameter(_("--tsa and --no-tsa exclude each other"))
     timer = Timer()
     secret = passphrase(passphrase_file)
     with Home.open(home, lambda: secret) as opened_home, progress(not as_json) as rows:
         if new_mirror is not None:
             start_mirror(opened_home, new_mirror)
+        if tsa or no_tsa:
+            declare(opened_home, tsa or ())
         with sealed(opened_home, linked(opened_home, secret), _now_ms(), rows) as (link, done):
             checkpoint = done.latest
-            written = None if checkpoint is None else write_receipt(opened_home, link, checkpoint, receipt)
+            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
+        # The chain is closed while a TSA is waited for: others may use it.
+        stamping = written = None
+        if checkpoint is not None and signed is not None:
+            stamping = stamp_receipt(opened_home, checkpoint, signed)
+            tell_failed(stamping)
+            written = write_receipt(opened_home, checkpoint, stamping.receipt, receipt)
+    stamp = stamping.stamp if stamping else None
     if as_json:
-        return print_json(seal_json(done.added, checkpoint, written, timer.seconds))
+        return print_json(seal_json(done.added, checkpoint, written, timer.seconds) | {"timestamp": stamp_json(stamp)})
     say("{added} entries added in {seconds:.2f} s", added=done.added, seconds=timer.seconds)
     if checkpoint is not None:
         say(
             "anchored: {size} entries, root {root}, block {block}", size=checkpoint.size, root=checkpoint.root.hex(), block=checkpoint.block
         )
+        if stamp is not None:
+            say("time stamp: {time}, by {tsa}", time=precise(stamp.time), tsa=stamp.tsa)
         say("receipt: {path} - keep a copy outside this machine", path=written)
     return None
 
@@ -247,26 +271,18 @@ def seal_json(added: int, checkpoint: Checkpoint | None, receipt: Path | None, t
     return values | {"size": checkpoint.size, "root": checkpoint.root.hex(), "block": checkpoint.block, "tx": checkpoint.tx}
 
 
-def write_receipt(home: Home, link: Link, checkpoint: Checkpoint, path: Path | None) -> Path:
-    """Write the signed receipt of an anchored checkpoint."""
-    from anchoring.receipt import make_receipt
-    from ledger.files import write_durably
-
-    target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
-    try:
-        if path is None:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-        write_durably(target, make_receipt(home.settings, checkpoint, link))
-    except OSError as error:
-        raise LedgerError(f"cannot write the receipt {target}: {error.strerror}; the checkpoint is anchored all the same") from error
-    return target
-
-
 def verify_command(
     home: HomeOption,
     table: Annotated[list[str] | None, typer.Option("--table", help=_("Audit this table only; may be repeated."))] = None,
     since: Annotated[
         list[Path] | None, typer.Option("--since", help=_("A receipt kept elsewhere; finds a home rolled back as a whole."))
+    ] = None,
+    tsa_cert: Annotated[
+        list[Path] | None,
+        typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the receipts' time stamps.")),
+    ] = None,
+    tsa_policy: Annotated[
+        str | None, typer.Option("--tsa-policy", metavar="OID", help=_("The policy under which the time stamps must have been made."))
     ] = None,
     network: Annotated[
         Path | None, typer.Option("--network", help=_("A network file kept elsewhere, in place of the home's: the root of trust."))
@@ -278,29 +294,36 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
-    from anchoring.verify import verify
+    from anchoring.timestamp import read_roots
+    from anchoring.verify import Trust, verify
     from ledger.audit import Scope
     from ledger.seal import tables_of
 
     timer = Timer()
     lag = seconds(max_lag)
+    if (tsa_cert and not since) or (tsa_policy and not tsa_cert):
+        raise typer.BadParameter(_("--tsa-policy needs --tsa-cert, and --tsa-cert needs --since with a receipt"))
+    trust = Trust(read_roots(tsa_cert), tsa_policy) if tsa_cert else None
     trusted = None if network is None else read_trusted(network)
     with opened(home, passphrase_file, trusted) as (opened_home, link), progress(not as_json) as rows:
         scope = Scope(list(tables_of(opened_home, table or ())))
         if not scope.tables:
             raise LedgerError("no table is attached, nothing was audited: attach tables first")
         verified = verify(
-            opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
+            opened_home, link, scope, time.time(), receipts=since or (), trust=trust, max_lag=lag, processes=processes, values=values,
+            progress=rows,
         )
     if as_json:
-        print_json(audit_json(verified.audit, timer.seconds, verified.external))
+        print_json(audit_json(verified.audit, timer.seconds, verified.external) | {"timestamps": stamps_json(verified.stamps)})
     else:
+        print_stamps(verified.stamps)
         print_audit(verified.audit, timer.seconds, verified.external)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
 def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: JsonOption = False) -> None:
     """Show the home's tables, journal, chain and mirror."""
+    from anchoring.stamping import kept_receipt
     from ledger.home import Home, chain_is_inside
     from ledger.tables import attached_tables
 
@@ -315,13 +338,14 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
         with linked(opened_home, secret) as link:
             head = link.head().last
             founding = link.consortium.founding()
-        size = journal.size
+        size, stamped = journal.size, anchored is not None and kept_receipt(opened_home, anchored.generation, anchored.size) is not None
     chain_size, inside = 0 if head is None else head.size, chain_is_inside(home, settings)
     if as_json:
         return print_json({
             "name": settings.name, "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id,
             "size": size, "anchored": 0 if anchored is None else anchored.size, "chain_size": chain_size, "outbox": oldest is not None,
-            "mirror": settings.mirror, "chain_inside": inside, "founding": founding, "tables": tables,
+            "mirror": settings.mirror, "tsa": list(settings.tsa), "stamped": stamped,
+            "chain_inside": inside, "founding": founding, "tables": tables,
         })  # fmt: skip
     say(
         "{name}, institution {number} of chain {chain_id} ({chain})",
@@ -332,6 +356,9 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     )
     say("journal: {size} entries, {anchored} of them on the chain", size=size, anchored=chain_size)
     say("mirror: {mirror}", mirror=settings.mirror or _("none"))
+    if settings.tsa:
+        say("time stamps by {tsa}: the latest checkpoint is {stamped}", tsa=", ".join(settings.tsa),
+            stamped=_("stamped") if stamped else _("not stamped yet"))  # fmt: skip
     if inside:
         _say_chain_is_inside()
     if founding:

@@ -31,6 +31,7 @@ _PUT = {
     "consumed": "INSERT OR IGNORE INTO consumed VALUES (?)",
     "to_consume": "INSERT OR IGNORE INTO to_consume VALUES (?,?)",
     "checkpoints": "INSERT OR IGNORE INTO checkpoints (generation, size, root, time) VALUES (?,?,?,?)",
+    "timestamps": "INSERT OR REPLACE INTO timestamps VALUES (?,?,?)",
     "emptied": "DELETE FROM state WHERE tbl=?",
 }
 _MAX_SIDECAR = 1 << 28

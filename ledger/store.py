@@ -38,6 +38,7 @@ CREATE TABLE audits (
 CREATE TABLE checkpoints (
     size INTEGER NOT NULL, generation INTEGER NOT NULL, root BLOB NOT NULL, time INTEGER NOT NULL, tx TEXT, block INTEGER,
     block_hash TEXT, block_time INTEGER, PRIMARY KEY (generation, size)) WITHOUT ROWID;
+CREATE TABLE timestamps (generation INTEGER NOT NULL, size INTEGER NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY (generation, size));
 CREATE TABLE consumed (uid BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE to_consume (tbl INTEGER NOT NULL, uid BLOB NOT NULL, PRIMARY KEY (tbl, uid)) WITHOUT ROWID;
 CREATE TABLE batches (id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, sidecar BLOB NOT NULL);

@@ -15,7 +15,8 @@ from web3 import Web3
 
 from anchoring.link import Link
 from anchoring.network import institution_name
-from anchoring.receipt import make_receipt
+from anchoring.receipt import make_receipt, stamped_digest
+from anchoring.token import encode_request
 from contracts.artifacts import load
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec, sortkey
@@ -213,7 +214,10 @@ def _receipt() -> Iterable[tuple[str, object]]:
     signer = SimpleNamespace(_key=SEALING_KEY, sign=lambda digest: Link.sign(SimpleNamespace(_key=SEALING_KEY), digest))  # type: ignore[arg-type]
     yield "sealing key", SEALING_KEY
     yield "its account", keccak(PrivateKey(SEALING_KEY).public_key.format(compressed=False)[1:])[12:]
-    yield "receipt", make_receipt(settings, checkpoint, signer).decode().rstrip("\n")  # type: ignore[arg-type]
+    receipt = make_receipt(settings, checkpoint, signer)  # type: ignore[arg-type]
+    yield "receipt", receipt.decode().rstrip("\n")
+    yield "digest that a time stamp of it covers", stamped_digest(receipt)
+    yield "request for that, with nonce 258", encode_request(stamped_digest(receipt), 258)
 
 
 def _box() -> Iterable[tuple[str, object]]:
