@@ -63,7 +63,7 @@ def opened(path: Path, passphrase_file: Path | None, network: Network | None = N
     """A home for writing, and its chain, under its own root of trust or another."""
     from ledger.home import Home
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, path)
     with Home.open(path, lambda: secret) as home, linked(home, secret, network) as link:
         yield home, link
 
@@ -171,7 +171,7 @@ def attach_command(
         copies,
         digest,
     )
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
         tables = attach(opened_home, source, table, key or (), options, _now_ms())
     with closing(open_source(source)) as database:
@@ -198,7 +198,7 @@ def detach_command(
     from ledger.home import Home
     from ledger.seal import tables_of
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
         tables = list(tables_of(opened_home, table or ()))
         detach(opened_home, tables, _now_ms(), force=gone)
@@ -234,7 +234,7 @@ def seal_command(
     if tsa and no_tsa:
         raise typer.BadParameter(_("--tsa and --no-tsa exclude each other"))
     timer = Timer()
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home, progress(not as_json) as rows:
         if new_mirror is not None:
             start_mirror(opened_home, new_mirror)
@@ -327,7 +327,7 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     from ledger.home import Home, chain_is_inside
     from ledger.tables import attached_tables
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
         tables = [
             {"table": t.name, "capture": t.options.capture, "key": list(t.shape.key), "sealed": t.sealed, "waiting": waiting(t)}

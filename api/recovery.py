@@ -30,7 +30,7 @@ def backup_command(
     from ledger.backup import backup
     from ledger.home import Home, chain_is_inside
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened, still_files(opened, time.time) as more:
         size, entries = backup(opened, file, more), opened.journal.size
     if as_json:

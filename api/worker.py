@@ -72,7 +72,7 @@ def _round(home: Path, passphrase_file: Path | None, every: float, whole: float,
     from ledger.home import Home
     from ledger.seal import quiet
 
-    secret, now = passphrase(passphrase_file), int(time.time() * 1000)
+    secret, now = passphrase(passphrase_file, home), int(time.time() * 1000)
     with Home.open(home, lambda: secret) as opened_home:
         with sealed(opened_home, linked(opened_home, secret), now, quiet) as (link, done):
             checkpoint = done.latest if opened_home.settings.tsa and is_due(opened_home, now / 1000, stamps) else None
