@@ -19,6 +19,7 @@ from contracts.calls import ChainHead
 from ledger.audit import Anchors, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
+from ledger.mirror_check import MirrorFault, mirror_faults
 from ledger.wire import decode_entry
 from node.header import block_hash
 
@@ -44,11 +45,15 @@ class Stamped:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An audit's result; `external` tells whether it was held against something kept outside this machine."""
+    """An audit's result; `external` tells whether it was held against something kept outside this machine.
+
+    `mirror` is what is wrong with the mirror's files: it was looked at where all entries were walked.
+    """
 
     audit: AuditResult
     external: bool
     stamps: tuple[Stamped, ...] = ()
+    mirror: Sequence[MirrorFault] = ()
 
 
 def verify(
@@ -93,7 +98,8 @@ def verify(
     result = _on_chain(result, link.state())
     if extra or earlier:
         result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *earlier, *result.findings])
-    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps))
+    faults = mirror_faults(home) if scope.journal else ()
+    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
 
 
 def _stamped(signed: SignedReceipt, trust: Trust | None, path: Path) -> list[Stamped]:

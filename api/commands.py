@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api import evidence_commands, node_commands, recovery, worker
-from api.console import Timer, audit_json, print_audit, print_json, progress, say
+from api.console import Timer, audit_json, mirror_json, print_audit, print_json, print_mirror_faults, progress, say
 from api.duration import seconds
 from api.evidence_commands import read_trusted
 from api.language import _, reported
@@ -314,10 +314,10 @@ def verify_command(
             progress=rows,
         )
     if as_json:
-        print_json(audit_json(verified.audit, timer.seconds, verified.external) | {"timestamps": stamps_json(verified.stamps)})
+        print_json(audit_json(verified, timer.seconds) | {"timestamps": stamps_json(verified.stamps)})
     else:
         print_stamps(verified.stamps)
-        print_audit(verified.audit, timer.seconds, verified.external)
+        print_audit(verified, timer.seconds)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
@@ -325,6 +325,7 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     """Show the home's tables, journal, chain and mirror."""
     from anchoring.stamping import kept_receipt
     from ledger.home import Home, chain_is_inside
+    from ledger.mirror_check import mirror_faults
     from ledger.tables import attached_tables
 
     secret = passphrase(passphrase_file, home)
@@ -339,12 +340,13 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
             head = link.head().last
             founding = link.consortium.founding()
         size, stamped = journal.size, anchored is not None and kept_receipt(opened_home, anchored.generation, anchored.size) is not None
+        faults = mirror_faults(opened_home)
     chain_size, inside = 0 if head is None else head.size, chain_is_inside(home, settings)
     if as_json:
         return print_json({
             "name": settings.name, "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id,
             "size": size, "anchored": 0 if anchored is None else anchored.size, "chain_size": chain_size, "outbox": oldest is not None,
-            "mirror": settings.mirror, "tsa": list(settings.tsa), "stamped": stamped,
+            "mirror": settings.mirror, "mirror_faults": mirror_json(faults), "tsa": list(settings.tsa), "stamped": stamped,
             "chain_inside": inside, "founding": founding, "tables": tables,
         })  # fmt: skip
     say(
@@ -356,6 +358,7 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     )
     say("journal: {size} entries, {anchored} of them on the chain", size=size, anchored=chain_size)
     say("mirror: {mirror}", mirror=settings.mirror or _("none"))
+    print_mirror_faults(faults)
     if settings.tsa:
         say("time stamps by {tsa}: the latest checkpoint is {stamped}", tsa=", ".join(settings.tsa),
             stamped=_("stamped") if stamped else _("not stamped yet"))  # fmt: skip

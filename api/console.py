@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ from api.language import _, reported
 from ledger.findings import Finding, FindingKind, IntactAt
 
 if TYPE_CHECKING:
-    from ledger.audit import AuditResult
+    from anchoring.verify import Verified
+    from ledger.mirror_check import MirrorFault
 
 Rows = Callable[[str, int], None]
 out = Console(highlight=False, soft_wrap=True)
@@ -87,8 +88,9 @@ def intact_json(intact: IntactAt | None) -> dict[str, object] | None:
     return None if intact is None else {"size": intact.size, "root": intact.root.hex(), "block": intact.block, "time": iso(intact.time)}
 
 
-def audit_json(result: AuditResult, seconds: float, external: bool) -> dict[str, object]:
+def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
     """The document of `verify --json`."""
+    result = verified.audit
     tables = [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables]
     return {
         "ok": result.ok,
@@ -96,14 +98,30 @@ def audit_json(result: AuditResult, seconds: float, external: bool) -> dict[str,
         "pending": result.pending,
         "seconds": round(seconds, 3),
         "size": result.size,
-        "externally_anchored": external,
+        "externally_anchored": verified.external,
+        "mirror_faults": mirror_json(verified.mirror),
         "tables": tables,
         "findings": [finding_json(finding) for finding in result.findings],
     }
 
 
-def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
+def mirror_json(faults: Sequence[MirrorFault]) -> list[dict[str, object]]:
+    """What is wrong with the mirror, as JSON."""
+    return [{"fault": fault.fault.value, "first": fault.first, "last": fault.last} for fault in faults]
+
+
+def print_mirror_faults(faults: Sequence[MirrorFault]) -> None:
+    """What is wrong with the mirror, and what to do, for people."""
+    for fault in faults[:MOST_FINDINGS]:
+        say("warning: batches {first} to {last} of the mirror: {fault}", first=fault.first, last=fault.last, fault=_(fault.fault.value))
+    if faults:
+        say("a restore would fail there: copy these files back from another copy of the mirror, or start another mirror with "
+            "careseal seal --new-mirror DIR")  # fmt: skip
+
+
+def print_audit(verified: Verified, seconds: float) -> None:
     """An audit for people."""
+    result = verified.audit
     for finding in result.findings[:MOST_FINDINGS]:
         print_finding(finding)
     if len(result.findings) > MOST_FINDINGS:
@@ -113,7 +131,8 @@ def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
         rows=result.rows, tables=len(result.tables), seconds=seconds, rate=rate, pending=result.pending)  # fmt: skip
     if any(not table.author_known for table in result.tables):
         say("SQLite knows no users: writers cannot be told apart there")
-    if not external:
+    print_mirror_faults(verified.mirror)
+    if not verified.external:
         say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")
     problems = sum(1 for f in result.findings if f.kind is not FindingKind.UNANCHORED)
     if result.ok:

@@ -23,6 +23,7 @@ from api.messages import Text, reported_texts, shown_texts
 from api.program import read_program
 from contracts.actions import ActionKind
 from ledger.findings import FindingKind
+from ledger.mirror_check import Fault
 
 ROOT = Path(__file__).resolve().parents[1]
 _REVERT = re.compile(r'^\s*assert .*, "([^"]+)"', re.MULTILINE)
@@ -86,6 +87,8 @@ def _names() -> Iterator[Text]:
     """Names that are shown under the values of enumerations."""
     for kind in FindingKind:
         yield Text(kind.value.upper(), ("ledger/findings.py",))
+    for fault in Fault:
+        yield Text(fault.value, ("ledger/mirror_check.py",))
     for action in ActionKind:
         yield Text(action.name.lower(), ("contracts/actions.py",))
 

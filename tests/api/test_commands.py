@@ -75,11 +75,11 @@ def test_documents_for_programs(place):
     assert re.fullmatch("[0-9a-f]{64}", sealed["root"]) and re.fullmatch("0x[0-9a-f]{64}", sealed["tx"])
     assert (sealed["size"], bytes.fromhex(sealed["root"])) == world.checkpoints()[-1]
     status = world.ok("status", "--json").json
-    listed = "name institution chain chain_id size anchored chain_size outbox mirror chain_inside founding tables"
+    listed = "name institution chain chain_id size anchored chain_size outbox mirror mirror_faults chain_inside founding tables"
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    assert verified.keys() == {"ok", "rows", "pending", "seconds", "size", "externally_anchored", "tables", "findings"}
+    assert verified.keys() == {"ok", "rows", "pending", "seconds", "size", "externally_anchored", "mirror_faults", "tables", "findings"}
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}
     assert world.ok("node members", "--json").json.keys() == {"members", "proposals"}
@@ -106,6 +106,24 @@ def test_a_finding_as_programs_read_it(sealed):
     assert (finding["before"], finding["after"]) == ({"value": "4.1"}, {"value": "1.0"})
     assert finding["intact_at"].keys() == {"size", "root", "block", "time"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", finding["intact_at"]["time"])
+
+
+def test_holes_in_the_mirror_are_told_with_what_to_do_and_are_no_findings(sealed):
+    assert sealed.ok("verify", "--json").json["mirror_faults"] == sealed.ok("status", "--json").json["mirror_faults"] == []
+    one, two = sorted(sealed.mirror.iterdir())[:2]
+    one.unlink()
+    two.write_bytes(two.read_bytes()[:-1])
+    faults = [{"fault": "missing", "first": 1, "last": 1}, {"fault": "truncated", "first": 2, "last": 2}]
+    verified = sealed.ok("verify", "--json").json
+    assert (verified["ok"], verified["findings"], verified["mirror_faults"]) == (True, [], faults)
+    assert sealed.ok("status", "--json").json["mirror_faults"] == faults
+    for command in ("verify", "status"):
+        told = sealed.ok(command).out
+        assert "warning: batches 1 to 1 of the mirror: missing\nwarning: batches 2 to 2 of the mirror: truncated\n" in told
+        assert "careseal seal --new-mirror DIR" in told
+    assert "INTACT" in sealed.ok("verify").out
+    sealed.ok("seal", "--new-mirror", sealed.folder / "another")
+    assert sealed.ok("verify", "--json").json["mirror_faults"] == []
 
 
 def test_the_home_may_come_from_the_environment(sealed):
