@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -97,7 +97,7 @@ def verify(
     # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
     result = _on_chain(result, link.state())
     if extra or earlier:
-        result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *earlier, *result.findings])
+        result = replace(result, findings=[*extra, *earlier, *result.findings])
     faults = mirror_faults(home) if scope.journal else ()
     return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
 
@@ -204,4 +204,4 @@ def _on_chain(result: AuditResult, state: ChainState) -> AuditResult:
             if confirmed[place] != (at.root, at.block):
                 finding = finding.without_intact_at()
         findings.append(finding)
-    return AuditResult(result.size, result.rows, result.pending, result.tables, findings, result.entry)
+    return replace(result, findings=findings)

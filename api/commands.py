@@ -6,15 +6,26 @@ A command imports what it needs when it runs: web3.py and py-evm take a second, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api import evidence_commands, node_commands, recovery, worker
-from api.console import Timer, audit_json, mirror_json, print_audit, print_json, print_mirror_faults, progress, say
+from api.console import (
+    Timer,
+    audit_json,
+    last_audits_json,
+    mirror_json,
+    print_audit,
+    print_json,
+    print_last_audits,
+    print_mirror_faults,
+    progress,
+    say,
+)
 from api.duration import seconds
 from api.evidence_commands import read_trusted
 from api.language import _, reported
@@ -27,6 +38,7 @@ from ledger.errors import LedgerError, SourceError
 if TYPE_CHECKING:
     from anchoring.link import Link
     from anchoring.network import Network
+    from ledger.audit import AuditResult
     from ledger.home import Home
     from ledger.journal import Checkpoint
     from ledger.tables import Attached
@@ -190,23 +202,42 @@ def detach_command(
     home: HomeOption,
     table: Annotated[list[str] | None, typer.Option("--table", help=_("The table to let go; may be repeated. Default: all."))] = None,
     gone: Annotated[bool, typer.Option("--gone", help=_("The database is gone for good: only take it off the list."))] = False,
+    with_findings: Annotated[
+        bool, typer.Option("--with-findings", help=_("Detach although findings are open; the journal keeps their number."))
+    ] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal what is captured, restore the schema as it was, and end the sealing of tables."""
-    from ledger.attach import detach
+    """Seal what is captured, audit, restore the schema as it was, and end the sealing of tables. Exit 1: findings are open."""
+    from anchoring.publish import check_head
+    from anchoring.verify import verify
+    from ledger.audit import Scope
+    from ledger.detach import detach
     from ledger.home import Home
     from ledger.seal import tables_of
 
     secret = passphrase(passphrase_file, home)
-    with Home.open(home, lambda: secret) as opened_home:
+    with Home.open(home, lambda: secret) as opened_home, ExitStack() as stack:
         tables = list(tables_of(opened_home, table or ()))
-        detach(opened_home, tables, _now_ms(), force=gone)
+        audit = None
+        if not gone:
+            link, rows = stack.enter_context(linked(opened_home, secret)), stack.enter_context(progress(not as_json))
+            check_head(opened_home, link)
+
+            def audit(chosen: Sequence[Attached]) -> AuditResult:
+                return verify(opened_home, link, Scope(chosen), time.time(), progress=rows).audit
+
+        outcome = detach(opened_home, tables, _now_ms(), audit, with_findings=with_findings)
+    detached = [t.name for t in tables] if outcome.done else []
     if as_json:
-        return print_json({"detached": [t.name for t in tables]})
-    for t in tables:
-        say("{table} is detached; its entries stay in the journal", table=t.name)
-    return None
+        print_json({"detached": detached, "audits": last_audits_json(outcome.audits)})
+    else:
+        print_last_audits(outcome.audits)
+        for name in detached:
+            say("{table} is detached; its entries stay in the journal", table=name)
+        if not outcome.done:
+            say("nothing is detached while findings are open: --with-findings does it all the same, and journals how many there are")
+    raise typer.Exit(0 if outcome.done else 1)
 
 
 def seal_command(

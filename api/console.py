@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from ledger.findings import Finding, FindingKind, IntactAt
 
 if TYPE_CHECKING:
     from anchoring.verify import Verified
+    from ledger.configuration import Former
+    from ledger.detach import LastAudit
     from ledger.mirror_check import MirrorFault
 
 Rows = Callable[[str, int], None]
@@ -102,7 +104,43 @@ def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
         "mirror_faults": mirror_json(verified.mirror),
         "tables": tables,
         "findings": [finding_json(finding) for finding in result.findings],
+        "former": [{"table": f.table, "entry": f.entry, "findings": f.findings} for f in result.former],
     }
+
+
+def last_audits_json(audits: Mapping[str, LastAudit]) -> list[dict[str, object]]:
+    """What the audits before a detachment found, as JSON."""
+    return [
+        {"table": name, "audit": last.entry, "findings": dict(last.counts), "findings_sha256": last.digest} for name, last in audits.items()
+    ]
+
+
+def print_last_audits(audits: Mapping[str, LastAudit]) -> None:
+    """The open findings of tables that are to be detached, for people."""
+    # What is about the journal is in the list of every table.
+    found = {id(finding): finding for last in audits.values() for finding in last.findings}
+    for finding in list(found.values())[:MOST_FINDINGS]:
+        print_finding(finding)
+    for name, last in audits.items():
+        if last.findings:
+            say("{table}: {n} open findings ({kinds}), SHA-256 {digest}",
+                table=name, n=len(last.findings), kinds=_counted(last.counts), digest=last.digest)  # fmt: skip
+
+
+def _print_former(former: Sequence[Former]) -> None:
+    for ended in former:
+        if ended.findings is None:
+            say("an earlier attachment of {table} ended at journal entry {entry} without an audit", table=ended.table, entry=ended.entry)
+        elif not ended.findings:
+            say("an earlier attachment of {table} ended at journal entry {entry} without open findings",
+                table=ended.table, entry=ended.entry)  # fmt: skip
+        else:
+            say("an earlier attachment of {table} ended at journal entry {entry} with {n} open findings ({kinds})",
+                table=ended.table, entry=ended.entry, n=sum(ended.findings.values()), kinds=_counted(ended.findings))  # fmt: skip
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{_(kind.upper())} {count}" for kind, count in counts.items())
 
 
 def mirror_json(faults: Sequence[MirrorFault]) -> list[dict[str, object]]:
@@ -131,6 +169,7 @@ def print_audit(verified: Verified, seconds: float) -> None:
         rows=result.rows, tables=len(result.tables), seconds=seconds, rate=rate, pending=result.pending)  # fmt: skip
     if any(not table.author_known for table in result.tables):
         say("SQLite knows no users: writers cannot be told apart there")
+    _print_former(result.former)
     print_mirror_faults(verified.mirror)
     if not verified.external:
         say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")

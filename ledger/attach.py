@@ -1,15 +1,12 @@
-"""Taking tables under seal, and letting them go."""
+"""Taking tables under seal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 
-from ledger.errors import LedgerError, SourceError
+from ledger.errors import LedgerError
 from ledger.home import Home
 from ledger.rowcodec import SQLITE
-from ledger.seal import seal, seal_last
 from ledger.shape import Shape
 from ledger.sources import open_source
 from ledger.tables import Attached, Options, attached_tables
@@ -73,30 +70,3 @@ def _record(home: Home, url: str, shapes: list[Shape], options: Options, now: in
             table.put(batch, home.keyring)
             attached.append(table)
     return attached
-
-
-def detach(home: Home, tables: Sequence[Attached], now: int, *, force: bool = False) -> None:
-    """Seal what is captured, remove capture so that the schema is as before, and journal it; the entries stay.
-
-    `force` leaves out the database: for one that is gone for good.
-    """
-    if not force:
-        try:
-            seal(home, now, tables=tables)
-        except SourceError as error:
-            raise SourceError(f"{error}; where it is gone for good: careseal detach --gone") from error
-    for table in tables:
-        if not force and table.options.capture == "triggers":
-            source = open_source(table.source)
-            try:
-                # What comes in after the seal above is sealed while the table is locked, so that none of it goes with the queue.
-                source.remove_capture(table.shape, partial(seal_last, home, table, source, now))
-            finally:
-                source.close()
-        # Its queue is gone, and with it what remained to be deleted from it.
-        with home.store.transaction() as db:
-            db.execute("DELETE FROM to_consume WHERE tbl=?", (table.id,))
-        with home.batch() as batch:
-            batch.add_event(Kind.CONFIGURATION, {"detach": {"id": table.id, "table": table.name}}, now)
-            batch.put("emptied", table.id)
-            replace(table, sealed=True, detached=True).put(batch, home.keyring)

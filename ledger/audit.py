@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
 
 from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
-from ledger.errors import LedgerError
+from ledger.configuration import Former, configuration
 from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot
 from ledger.home import Home
-from ledger.journal_pass import JournalReport
 from ledger.reporting import Reporter
 from ledger.seal import quiet
 from ledger.table_pass import TableReport
@@ -49,7 +47,10 @@ class TableResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one."""
+    """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one.
+
+    `former` are earlier attachments of its tables.
+    """
 
     size: int
     rows: int
@@ -57,6 +58,7 @@ class AuditResult:
     tables: list[TableResult]
     findings: list[Finding]
     entry: int | None = None
+    former: list[Former] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -95,7 +97,8 @@ def audit(
         ranges = _ranges(home, scope, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
-        spots += journal.spots + _configuration(home, journal) if scope.journal else []
+        wrong, ended = configuration(home, journal) if scope.journal else ([], [])
+        spots += journal.spots + wrong
         spots += workers.schema_spots({report.table: report.unread for report in reports})
         # A rolling audit walks the journal in one of its rounds only, for all tables.
         told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
@@ -110,7 +113,8 @@ def audit(
         TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
         for r in reports
     ]
-    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found)
+    former = [end for end in ended if end.table in counts]
+    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found, former=former)
     if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
         return result
     return _journalled(home, scope, result, reports, now)
@@ -155,45 +159,20 @@ def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
     return list(joined.values())
 
 
-def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
-    """The home's list of tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
-    wanted: dict[int, dict[str, Any]] = {}
-    try:
-        for index in journal.configurations:
-            ((what, about),) = canonical.decode(home.journal.document(index)[1]).items()
-            number = about["id"]  # type: ignore[index, call-overload]
-            if what == "attach":
-                wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]
-            elif what == "baseline":
-                wanted[number]["baselines"] += 1  # type: ignore[index]
-            else:
-                wanted.pop(number)  # type: ignore[arg-type]
-        here = attached_tables(home)
-        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in here}
-    except (LedgerError, KeyError, TypeError, ValueError) as error:
-        return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")]
-    spots = [
-        Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's record of table {number} is not the one that was journalled")
-        for number in sorted(wanted.keys() | attached.keys())
-        if canonical.encode(wanted.get(number)) != canonical.encode(attached.get(number))
-    ]
-    return spots + [
-        Spot(FindingKind.JOURNAL_ALTERED, number, entry=index, detail=f"entry {index} tells of a deletion that the table does not allow")
-        for number, index in journal.deletions.items()
-        if number in attached and not attached[number]["attach"]["options"]["deletable"]
-    ]
-
-
 def _texts(key: Mapping[str, object]) -> dict[str, str]:
     """A key as canonical JSON can hold it: numbers beyond its range and texts that are no Unicode too."""
     return {name: str(value).encode(errors="backslashreplace").decode() for name, value in key.items()}
 
 
-def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+def findings_sha256(findings: Sequence[Finding]) -> str:
+    """SHA-256, in hex, of the canonical JSON of findings, as documents of audits and detachments have it."""
     listed = [
-        {"kind": f.kind.value, "table": f.table, "key": _texts(f.key), "columns": list(f.columns), "version": f.version}
-        for f in result.findings
+        {"kind": f.kind.value, "table": f.table, "key": _texts(f.key), "columns": list(f.columns), "version": f.version} for f in findings
     ]
+    return sha256(canonical.encode(listed)).hexdigest()
+
+
+def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
     document = {
         "audit": {
             "at": int(now * 1000),
@@ -202,7 +181,7 @@ def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence
             "journal": scope.journal,
             "tables": [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables],
             "findings": len(result.findings),
-            "findings_sha256": sha256(canonical.encode(listed)).hexdigest(),
+            "findings_sha256": findings_sha256(result.findings),
         }
     }
     clean = {table.name: table.findings == 0 for table in result.tables}
@@ -211,4 +190,4 @@ def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence
         for table in scope.tables:
             low, high = scope.parts.get(table.id, (None, None))
             batch.put("audits", index, table.id, low, high, result.size, int(clean[table.name]))
-    return AuditResult(result.size, result.rows, result.pending, result.tables, result.findings, index)
+    return replace(result, entry=index)

@@ -79,7 +79,8 @@ def test_documents_for_programs(place):
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    assert verified.keys() == {"ok", "rows", "pending", "seconds", "size", "externally_anchored", "mirror_faults", "tables", "findings"}
+    listed = "ok rows pending seconds size externally_anchored mirror_faults tables findings former"
+    assert verified.keys() == set(listed.split())
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}
     assert world.ok("node members", "--json").json.keys() == {"members", "proposals"}
@@ -87,7 +88,9 @@ def test_documents_for_programs(place):
     assert backup.keys() == {"file", "bytes", "size", "chain"} and backup["bytes"] == (world.folder / "backup").stat().st_size
     exported = world.ok("evidence export", "lab_result", "a1", "k", "-o", world.folder / "evidence.json", "--json").json
     assert exported.keys() == {"file", "bytes", "size", "block"}
-    assert world.ok("detach", "--table", "visit", "--json").json == {"detached": ["visit"]}
+    detached = world.ok("detach", "--table", "visit", "--json").json
+    assert detached.keys() == {"detached", "audits"} and detached["detached"] == ["visit"]
+    assert [(audit["table"], audit["findings"]) for audit in detached["audits"]] == [("visit", {})]
 
 
 def test_a_finding_as_programs_read_it(sealed):
@@ -124,6 +127,35 @@ def test_holes_in_the_mirror_are_told_with_what_to_do_and_are_no_findings(sealed
     assert "INTACT" in sealed.ok("verify").out
     sealed.ok("seal", "--new-mirror", sealed.folder / "another")
     assert sealed.ok("verify", "--json").json["mirror_faults"] == []
+
+
+def test_a_table_with_findings_is_detached_only_on_demand_and_verify_remembers_it(sealed):
+    with closing(sqlite3.connect(sealed.database)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='visit'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE visit SET note='forged' WHERE visit_id=1")
+        connection.commit()
+    refused = sealed.run("detach", "--json")
+    assert (refused.code, refused.json["detached"]) == (1, [])
+    visit, lab = refused.json["audits"]
+    assert (visit["findings"], lab["findings"]) == ({"altered": 1, "capture_disabled": 1}, {})
+    told = sealed.run("detach", "--table", "visit")
+    assert told.code == 1 and "ALTERED  visit [visit_id=1]" in told.out and "--with-findings" in told.out and told.err == ""
+    assert sealed.run("verify", "--json").json["former"] == []
+    done = sealed.ok("detach", "--table", "visit", "--with-findings")
+    assert "visit: 2 open findings (ALTERED 1, CAPTURE_DISABLED 1), SHA-256 " in done.out and "visit is detached" in done.out
+    sealed.ok("attach", sealed.url, "--table", "visit", "--deletable")
+    sealed.ok("seal")
+    (former,) = sealed.ok("verify", "--json").json["former"]
+    assert (former["table"], former["findings"]) == ("visit", {"altered": 1, "capture_disabled": 1})
+    line = f"an earlier attachment of visit ended at journal entry {former['entry']} with 2 open findings (ALTERED 1, CAPTURE_DISABLED 1)"
+    assert line in sealed.ok("verify").out
+    sealed.database.rename(sealed.database.with_name("away"))
+    assert sealed.ok("detach", "--gone", "--json").json == {"detached": ["lab_result", "visit"], "audits": []}
+    sealed.database.with_name("away").rename(sealed.database)
+    sealed.ok("attach", sealed.url, "--table", "lab_result", "--deletable")
+    sealed.ok("seal")
+    assert "an earlier attachment of lab_result ended at journal entry" in (out := sealed.ok("verify").out) and "without an audit" in out
 
 
 def test_the_home_may_come_from_the_environment(sealed):

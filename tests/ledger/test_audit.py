@@ -496,10 +496,8 @@ def test_a_range_with_the_journal_tells_of_the_marks_of_all_tables(rolling: Worl
 
 
 def test_records_of_detached_tables_are_left_alone(rolling: World) -> None:
-    from ledger.attach import detach
-
     rolling.hospital.behind("UPDATE two SET v = 'forged' WHERE b = 7")
-    detach(rolling.home, [table for table in attached_tables(rolling.home) if table.name == "two"], rolling.tick())
+    assert rolling.detach("two", with_findings=True).done
     rolling.seal()
     rolling.assert_intact()
     assert sum(isinstance(entry, RecordEntry) for entry in rolling.entries()) == 600
