@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ledger import rowcodec
+from ledger.clinical_time import declared_time
 from ledger.errors import LedgerError
 from ledger.home import Home
 from ledger.rowcodec import SQLITE
-from ledger.shape import Shape
+from ledger.shape import Shape, Snapshot
 from ledger.sources import open_source
 from ledger.tables import Attached, Options, attached_tables
 from ledger.wire import MAX_COLUMNS, Kind
@@ -30,6 +33,8 @@ def attach(home: Home, url: str, names: Sequence[str], key: Sequence[str], optio
             for shape in shapes:
                 check(shape, options)
                 snapshot.check_options(shape, subject=None if options.subject == "@row" else options.subject, final=options.final)
+                if options.time:
+                    _refuse_unreadable(snapshot, shape, options.time)
         if options.capture == "triggers":
             for shape in shapes:
                 source.install_capture(shape, home.settings.home_id)
@@ -43,6 +48,22 @@ def check(shape: Shape, options: Options) -> None:
     if len(shape.columns) > MAX_COLUMNS:
         raise LedgerError(f"table {shape.table} has {len(shape.columns)} columns; at most {MAX_COLUMNS} can be committed to")
     options.check(shape)
+
+
+def _refuse_unreadable(snapshot: Snapshot, shape: Shape, column: str) -> None:
+    """A row whose declared time cannot be read would be a finding with its first amendment."""
+    key = shape.columns[: len(shape.key)]
+    place = shape.names.index(column)
+    narrow = replace(shape, columns=key if place < len(key) else (*key, shape.columns[place]))
+    place = narrow.names.index(column)
+    for rows in snapshot.rows(narrow):
+        for row in rows.rows:
+            text = rowcodec.display(shape.encoding, rowcodec.fields(shape.encoding, row)[place])
+            if text is not None and declared_time(text) is None:
+                raise LedgerError(
+                    f"--time {column}: table {shape.table} has rows whose {column} cannot be read as a time: "
+                    "correct them to ISO 8601, or attach without --time"
+                )
 
 
 def _refuse_repeated(names: Sequence[str], shapes: Sequence[Shape], attached: Sequence[Attached]) -> None:

@@ -38,15 +38,15 @@ class RecordWriter:
             return "subject:" + subject
         return f"row:{self._table.name}:{key.hex()}" if self._table.options.subject == "@row" else f"table:{self._table.name}"
 
-    def new_rows(self, rows: Rows, flags: Flag, late: Callable[[Sequence[bytes]], bool]) -> None:
-        """Seal rows that have no record yet, many at once; those whose fields are `late` are marked as back-dated."""
+    def new_rows(self, rows: Rows, flags: Flag, late: Callable[[Sequence[bytes]], int]) -> None:
+        """Seal rows that have no record yet, many at once; `late` gives the flag of a row whose fields declare no credible time, else 0."""
         keys, subjects = rows.keys, rows.subjects or [None] * len(rows.keys)
         labels = list(map(self._label, subjects, keys))
         sids = self._subjects.sids(labels)
         secrets_of = self._subjects.keys(sids.values())
         ids, bodies, states = os.urandom(16 * len(keys)), [], []
         table, fields_of, algorithm, index = self._table.id, rowcodec.fields, int(self._algorithm), self._batch.next
-        in_time, back_dated = int(flags), int(flags | Flag.BACK_DATED)  # operators of an IntFlag are slow
+        in_time = int(flags)  # operators of an IntFlag are slow
         for i, (key, row, label) in enumerate(zip(keys, rows.rows, labels, strict=True)):
             sid, record = sids[label], ids[16 * i : 16 * i + 16]
             subject_key = secrets_of.get(sid)
@@ -58,7 +58,7 @@ class RecordWriter:
             secret = record_secret(subject_key, record, 1)
             fields = fields_of(self._encoding, row)
             made = commit(algorithm, secret, row, fields)
-            marked = back_dated if late(fields) else in_time
+            marked = in_time | late(fields)
             bodies.append(
                 encode_record(
                     1, self._now, table, marked, record, 1, None, blinded_subject(subject_key, record), NO_AUTHOR, algorithm,

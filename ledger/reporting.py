@@ -56,8 +56,10 @@ class Reporter:
         for index, entry in marked:
             _, listed, author = known.get(index, (None, "[]", None))
             key, columns = keys.get((entry.table, entry.record)), tuple(json.loads(listed))
-            detail = "found when the change was sealed"
-            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, detail, marked=True))
+            words = ["found when the change was sealed"]
+            if entry.flags & Flag.TIME_UNREADABLE:
+                words.append("its declared time cannot be read")
+            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, "; ".join(words), marked=True))
         return spots
 
     def _keys_of(self, noted: dict[tuple[int, bytes], bytes]) -> dict[tuple[int, bytes], bytes]:

@@ -294,7 +294,7 @@ def record_entry(data: bytes) -> Entry:
         data[1], _u(data, 8, 10), _u(data, 10, 12), _u(data, 28, 32), data[62], data[63:95], data[95:127], _u(data, 127, 129), data[129:]
     )
     content = bool(entry.flags & 2)
-    if entry.flags & ~0x7F0F or entry.algorithm not in (1, 2) or not entry.version or entry.columns > 256:
+    if entry.flags & ~0xFF0F or entry.algorithm not in (1, 2) or not entry.version or entry.columns > 256:
         raise Malformed("an unknown flag, algorithm or version")
     if content != (entry.columns > 0) or len(entry.tags) != (entry.columns and entry.columns * tag_width(entry.columns)):
         raise Malformed("tags that do not fit the columns")
