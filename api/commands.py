@@ -145,6 +145,9 @@ def attach_command(
     home: HomeOption,
     source: Annotated[str, typer.Argument(metavar="URL", help=_("The database, as sqlite:///path or postgresql://user@host/name."))],
     table: Annotated[list[str], typer.Option("--table", help=_("A table to put under seal; may be repeated."))],
+    alias: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help=_("Another name for the table in this home; with one --table only."))
+    ] = None,
     capture: Annotated[str, typer.Option("--capture", help=_("triggers or scan."))] = "triggers",
     key: Annotated[list[str] | None, typer.Option("--key", help=_("Key column where there is no primary key; may be repeated."))] = None,
     writer: Annotated[
@@ -185,7 +188,7 @@ def attach_command(
     )
     secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
-        tables = attach(opened_home, source, table, key or (), options, _now_ms())
+        tables = attach(opened_home, source, table, key or (), options, _now_ms(), alias=alias)
     with closing(open_source(source)) as database:
         remarks = database.remarks()
     if as_json:

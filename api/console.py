@@ -104,7 +104,7 @@ def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
         "mirror_faults": mirror_json(verified.mirror),
         "tables": tables,
         "findings": [finding_json(finding) for finding in result.findings],
-        "former": [{"table": f.table, "entry": f.entry, "findings": f.findings} for f in result.former],
+        "former": [{"table": f.table, "source_table": f.source_table, "entry": f.entry, "findings": f.findings} for f in result.former],
     }
 
 

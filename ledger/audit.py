@@ -113,7 +113,7 @@ def audit(
         TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
         for r in reports
     ]
-    former = [end for end in ended if end.table in counts]
+    former = [end for end in ended if any(map(end.may_be, scope.tables))]
     result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found, former=former)
     if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
         return result

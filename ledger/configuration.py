@@ -11,19 +11,24 @@ from ledger.errors import LedgerError
 from ledger.findings import FindingKind, Spot
 from ledger.home import Home
 from ledger.journal_pass import JournalReport
-from ledger.tables import attached_tables
+from ledger.tables import Attached, attached_tables
 
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """An earlier attachment of a table that is attached now: journal entry `entry` ended it.
+    """An earlier attachment, under the name `table`, of a table: journal entry `entry` ended it.
 
     `findings` counts by kind what the audit before that found, None where none was made.
     """
 
     table: str
+    source_table: str
     entry: int
     findings: Mapping[str, int] | None
+
+    def may_be(self, table: Attached) -> bool:
+        """Whether an attached table has its name, here or in its database: which database it was in, the journal does not tell."""
+        return self.table.casefold() == table.name.casefold() or self.source_table.casefold() == table.shape.table.casefold()
 
 
 def configuration(home: Home, journal: JournalReport) -> tuple[list[Spot], list[Former]]:
@@ -59,4 +64,5 @@ def configuration(home: Home, journal: JournalReport) -> tuple[list[Spot], list[
 
 def _ended(attached: Mapping[str, Any], entry: int, detached: Mapping[str, Any]) -> Former:
     counts = detached["findings"]
-    return Former(attached["table"], entry, None if counts is None else {str(kind): int(count) for kind, count in counts.items()})
+    known = None if counts is None else {str(kind): int(count) for kind, count in counts.items()}
+    return Former(attached["table"], attached["source_table"], entry, known)

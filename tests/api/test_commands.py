@@ -158,6 +158,25 @@ def test_a_table_with_findings_is_detached_only_on_demand_and_verify_remembers_i
     assert "an earlier attachment of lab_result ended at journal entry" in (out := sealed.ok("verify").out) and "without an audit" in out
 
 
+def test_every_command_takes_the_name_that_a_table_has_in_the_home(sealed):
+    second, evidence = sealed.folder / "second.db", sealed.folder / "evidence.json"
+    with closing(sqlite3.connect(second)) as connection:
+        connection.executescript("CREATE TABLE visit (visit_id INTEGER PRIMARY KEY, note TEXT); INSERT INTO visit VALUES (1, 'other')")
+    assert "--as NAME" in sealed.refused("attach", f"sqlite:///{second}", "--table", "visit")
+    assert "exactly one --table" in sealed.refused("attach", f"sqlite:///{second}", "--table", "visit", "--table", "x", "--as", "y")
+    attached = sealed.ok("attach", f"sqlite:///{second}", "--table", "visit", "--as", "second visit", "--json").json
+    assert attached["attached"] == [{"table": "second visit", "key": ["visit_id"], "columns": 2}]
+    sealed.ok("seal")
+    assert [part["table"] for part in sealed.ok("verify", "--table", "second visit", "--json").json["tables"]] == ["second visit"]
+    assert sealed.ok("status", "--json").json["tables"][2]["table"] == "second visit"
+    sealed.ok("evidence export", "second visit", "1", "-o", evidence)
+    trusted = ("--network", sealed.home / "network.json")
+    proved = sealed.ok("evidence verify", evidence, *trusted, "--values", "--json").json
+    assert (proved["table"], proved["source_table"], proved["values"]["note"]) == ("second visit", "visit", "other")
+    assert "in its database the table is called visit" in sealed.ok("evidence verify", evidence, *trusted).out
+    assert sealed.ok("detach", "--table", "second visit", "--json").json["detached"] == ["second visit"]
+
+
 def test_the_home_may_come_from_the_environment(sealed):
     outcome = forked.here("status", "--json", environment=ENVIRONMENT | {"CARESEAL_HOME": str(sealed.home)})
     assert outcome.code == 0 and outcome.json["name"] == "First Hospital"

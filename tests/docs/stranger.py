@@ -571,7 +571,8 @@ def verify(data: bytes, network: dict[str, Any]) -> Proof:
         table = canonical(configuration["document"])["attach"]
         names = [column["name"] for column in table["columns"]]
         check(all(isinstance(name, str) for name in names) and 0 < len(table["key_kinds"]) <= len(names), "no table")
-        check(isinstance(table["encoding"], str) and isinstance(table["table"], str) and type(table["id"]) is int, "no table")
+        texts = (table["encoding"], table["table"], table["source_table"])
+        check(all(isinstance(text, str) for text in texts) and type(table["id"]) is int, "no table")
         found = root_from(configuration["proof"], configuration["index"], checkpoint["size"], leaf(configuration["entry"]))
         check(found == checkpoint["root"], "not in the journal")
         check(configuration["index"] < record["index"], "younger than the record's entry")

@@ -37,6 +37,7 @@ DOCUMENT = {
     "attach": {
         "id": 1,
         "table": "lab",
+        "source_table": "lab",
         "encoding": rowcodec.SQLITE,
         "columns": [
             {"name": name, "type": kind}

@@ -57,7 +57,7 @@ def test_what_is_open_is_journalled_and_told_after_attaching_anew(world: World) 
     assert (about["table"], about["findings"], about["findings_sha256"]) == ("visit", {"altered": 2}, findings_sha256(found))
     audit = json.loads(world.home.journal.document(about["audit"])[1])["audit"]
     assert (audit["findings"], audit["findings_sha256"]) == (2, about["findings_sha256"])
-    assert attached_anew(world) == [Former("visit", entry, {"altered": 2})]
+    assert attached_anew(world) == [Former("visit", "visit", entry, {"altered": 2})]
 
 
 def test_a_table_without_findings_is_said_to_have_had_none(world: World) -> None:
@@ -65,7 +65,7 @@ def test_a_table_without_findings_is_said_to_have_had_none(world: World) -> None
     assert world.detach().done
     entry, about = last_document(world)
     assert (about["findings"], about["findings_sha256"]) == ({}, findings_sha256(()))
-    assert attached_anew(world) == [Former("visit", entry, {})]
+    assert attached_anew(world) == [Former("visit", "visit", entry, {})]
 
 
 def test_findings_marked_when_they_were_sealed_count(captured: World) -> None:
@@ -109,7 +109,7 @@ def test_a_lost_database_is_said_not_to_have_been_audited(world: World) -> None:
     detach(world.home, [replace(table, source="sqlite:////nowhere/at/all.db")], world.tick(), None)
     entry, about = last_document(world)
     assert (about["audit"], about["findings"], about["findings_sha256"]) == (None, None, None)
-    assert attached_anew(world) == [Former("visit", entry, None)]
+    assert attached_anew(world) == [Former("visit", "visit", entry, None)]
 
 
 def test_every_earlier_attachment_is_told_and_only_of_tables_that_are_looked_at(world: World) -> None:
