@@ -33,6 +33,12 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def print_json_line(value: object) -> None:
+    """One JSON document in one line on standard output, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
 def say(text: str, **values: object) -> None:
     """A line for people; `text` is a message id with {names}."""
     out.print(_(text).format(**values), markup=False)
@@ -180,10 +186,11 @@ def print_audit(verified: Verified, seconds: float) -> None:
         say("{n} FINDINGS", n=problems)
 
 
-def print_finding(finding: Finding) -> None:
-    """One finding: kind, table, key, columns, and since when."""
+def print_finding(finding: Finding, mark: str = "") -> None:
+    """One finding, after a mark: kind, table, key, columns, and since when."""
     key = ", ".join(f"{name}={value}" for name, value in finding.key.items())
-    parts = [f"{_(finding.kind.value.upper())}  {finding.table or _('journal')}" + (f" [{key}]" if key else "")]
+    parts = [mark] if mark else []
+    parts += [f"{_(finding.kind.value.upper())}  {finding.table or _('journal')}" + (f" [{key}]" if key else "")]
     if finding.columns:
         parts.append(_("columns: {names}").format(names=", ".join(finding.columns)))
     if finding.author:
