@@ -94,7 +94,7 @@ def audit(
     with home.store.reading(), ExitStack() as stack:
         spots = _rolled_back(size, anchors)
         workers = stack.enter_context(Workers(home, scope.tables, processes))
-        ranges = _ranges(home, scope, processes)
+        ranges = _ranges(home, scope, workers, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
         wrong, ended = configuration(home, journal) if scope.journal else ([], [])
@@ -133,20 +133,37 @@ def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
     ]
 
 
-def _ranges(home: Home, scope: Scope, processes: int) -> list[Range]:
-    """What to read of each table: all at once, or ranges of keys of about RANGE_ROWS records each, so that processes share the work."""
+def _ranges(home: Home, scope: Scope, workers: Workers, processes: int) -> list[Range]:
+    """What to read of each table: all at once, or ranges of keys of so many records each, so that processes share the work."""
     ranges = []
     for table in scope.tables:
         low, high = scope.parts.get(table.id, (None, None))
-        query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
+        rows = _range_rows(home, table, low, high, workers, processes)
         while processes > 1:
-            row = home.store.db.execute(query, (table.id, low or b"", RANGE_ROWS)).fetchone()
-            if row is None or (high is not None and row[0] >= high):
+            bound = _key_after(home, table, low, rows)
+            if bound is None or (high is not None and bound >= high):
                 break
-            ranges.append(Range(table.id, low, row[0]))
-            low = row[0]
+            ranges.append(Range(table.id, low, bound))
+            low = bound
         ranges.append(Range(table.id, low, high))
     return ranges
+
+
+def _range_rows(home: Home, table: Attached, low: bytes | None, high: bytes | None, workers: Workers, processes: int) -> int:
+    """About RANGE_ROWS records for each range; where each costs a reading of the whole table, one range for each process and no more."""
+    bound = _key_after(home, table, low, RANGE_ROWS)
+    if processes < 2 or bound is None or workers.seeks(table, bound):
+        return RANGE_ROWS
+    within = "tbl=? AND key>=? AND (? IS NULL OR key<?)"
+    (count,) = home.store.db.execute(f"SELECT count(*) FROM state WHERE {within}", (table.id, low or b"", high, high)).fetchone()  # noqa: S608
+    return max(RANGE_ROWS, -(-int(count) // processes))
+
+
+def _key_after(home: Home, table: Attached, low: bytes | None, rows: int) -> bytes | None:
+    """The key so many records after `low`."""
+    query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
+    found = home.store.db.execute(query, (table.id, low or b"", rows)).fetchone()
+    return None if found is None else found[0]
 
 
 def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
