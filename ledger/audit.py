@@ -103,7 +103,7 @@ def audit(
         # A rolling audit walks the journal in one of its rounds only, for all tables.
         told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
         reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
-        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal.violations, told)
+        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal, told)
         found = reporter.findings(spots, workers)
     if anchors.lag is not None:
         found.append(Finding(FindingKind.UNANCHORED, None, detail=f"entries wait for their anchor for {anchors.lag:.0f} s"))
@@ -181,6 +181,10 @@ def _texts(key: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value).encode(errors="backslashreplace").decode() for name, value in key.items()}
 
 
+def _hex(key: bytes | None) -> str | None:
+    return None if key is None else key.hex()
+
+
 def findings_sha256(findings: Sequence[Finding]) -> str:
     """SHA-256, in hex, of the canonical JSON of findings, as documents of audits and detachments have it."""
     listed = [
@@ -190,13 +194,17 @@ def findings_sha256(findings: Sequence[Finding]) -> str:
 
 
 def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+    ranges = [scope.parts.get(table.id, (None, None)) for table in scope.tables]
     document = {
         "audit": {
             "at": int(now * 1000),
             "size": result.size,
             "root": home.journal.tree.root(result.size).hex(),
             "journal": scope.journal,
-            "tables": [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables],
+            "tables": [
+                {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "from": _hex(low), "to": _hex(high)}
+                for t, (low, high) in zip(result.tables, ranges, strict=True)
+            ],
             "findings": len(result.findings),
             "findings_sha256": findings_sha256(result.findings),
         }
@@ -204,7 +212,6 @@ def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence
     clean = {table.name: table.findings == 0 for table in result.tables}
     with home.batch() as batch:
         index = batch.add_event(Kind.AUDIT, document, int(now * 1000))
-        for table in scope.tables:
-            low, high = scope.parts.get(table.id, (None, None))
+        for table, (low, high) in zip(scope.tables, ranges, strict=True):
             batch.put("audits", index, table.id, low, high, result.size, int(clean[table.name]))
     return replace(result, entry=index)

@@ -139,7 +139,7 @@ class Home:
     def __init__(self, path: Path, settings: Settings, keyring: Keyring, *, readonly: bool = False) -> None:
         self.path, self.settings, self.keyring = path, settings, keyring
         self.store = Store(path / LEDGER, readonly=readonly)
-        self.journal = Journal(self.store)
+        self.journal = Journal(self.store, keyring.mirror)
         self.subjects = SubjectKeys(path / SUBJECTS, keyring, readonly=readonly)
 
     @staticmethod
@@ -193,7 +193,7 @@ class Home:
     def _checkpoint(self, batch: Batch, now: int) -> Checkpoint | None:
         made = self.journal.checkpoint(now)
         if made is not None:
-            batch.put("checkpoints", made.generation, made.size, made.root, made.time)
+            batch.put("checkpoints", made.generation, made.size, made.root, made.time, self.journal.code_of(made))
             batch.flush()
         return made
 

@@ -1,8 +1,7 @@
-"""Writing the entries of one table's records, with everything the home keeps beside them: states, copies, violations."""
+"""Writing the entries of one table's records, with everything the home keeps beside them: states, copies, marks."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence, Set
 
@@ -67,7 +66,7 @@ class RecordWriter:
             )  # fmt: skip
             states.append((table, key, index + i, sid, 1))
             if marked != in_time:
-                self.violation(index + i, key, (self._table.options.time or "",), None, None)
+                self._batch.mark(index + i, key, (self._table.options.time or "",), None, self._now)
             if self._copies:
                 self._keep(index + i, sid, secret, row)
         self._batch.extend(bodies, states)
@@ -148,11 +147,7 @@ class RecordWriter:
     def _keep(self, index: int, sid: int, secret: bytes, row: bytes) -> None:
         self._batch.put("copies", index, sid, AESGCM(copy_key(secret)).encrypt(_NONCE, row, None))
 
-    def violation_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], before: State | None, author: str | None) -> None:
-        """Note what was found when a change was sealed, where its flags say that something was."""
+    def mark_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], author: str | None) -> None:
+        """Say what was found when a change was sealed, where its flags tell that something was."""
         if flags & VIOLATIONS:
-            self.violation(made.entry, key, columns, None if before is None else before.entry, author)
-
-    def violation(self, entry: int, key: bytes, columns: Sequence[str], before: int | None, author: str | None) -> None:
-        """Note key, columns and author of a marked entry: the entry itself carries only the kinds of violation."""
-        self._batch.put("violations", entry, self._table.id, key, json.dumps(list(columns)), before, author)
+            self._batch.mark(made.entry, key, columns, author, self._now)

@@ -188,7 +188,7 @@ class TableSealer:
         elif change.closed:
             flags |= Flag.FINAL
         made = self._writer.append(Kind.DELETED, flags, None if lasting else key, judged.state, None, None, change.author)
-        self._writer.violation_if(flags, made, key, judged.columns, judged.state, change.author)
+        self._writer.mark_if(flags, made, key, judged.columns, change.author)
 
     def _write(self, change: Change, key: bytes, judged: _Judged, taken_over: bool) -> None:
         state, flags, columns = judged.state, judged.flags | self._unauthorised(change), judged.columns
@@ -217,7 +217,7 @@ class TableSealer:
         made = self._writer.append(kind, flags, new_key, state, change.row, change.subject, change.author)
         if moved and not taken_over:
             self._batch.set_state(self._table.id, key, None)
-        self._writer.violation_if(flags, made, new_key, columns, state, change.author)
+        self._writer.mark_if(flags, made, new_key, columns, change.author)
 
     def _make_room(self, change: Change, key: bytes) -> None:
         """A record moves to this key: what is there was replaced, or moves on in the same statement, or is gone unseen."""

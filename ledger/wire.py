@@ -40,6 +40,7 @@ class Kind(IntEnum):
     AUDIT = 17
     ERASURE = 18
     RESTORE = 24
+    MARKS = 25  # key, columns and author of marked record entries before it
 
 
 class Flag(IntFlag):

@@ -142,7 +142,7 @@ def _names() -> Iterable[tuple[str, object]]:
         yield "wrapping key", WRAPPING_KEY
         yield "label of subject P001", blind
         yield "its key, wrapped with a nonce of zeros", wrapped
-        yield "author dr_li", Batch(store, Journal(store), subjects, mirrored=False).author("dr_li")
+        yield "author dr_li", Batch(store, Journal(store, bytes(32)), subjects, mirrored=False).author("dr_li")
         subjects.close()
         store.close()
     yield "institution First Hospital", institution_name("First Hospital")

@@ -64,13 +64,12 @@ def write(home, *numbers: int, checkpoint: bool = True) -> None:
             batch.put("copies", index, sid, bytes(20))
             batch.put("consumed", number.to_bytes(8, "big"))
             batch.put("audits", index, 1, None, None, 0, 1)
-            batch.put("violations", index, 1, b"key", "[]", None, None)
             batch.author(f"author {number}")
 
 
 def dump(home) -> dict[str, list[tuple]]:
     queries = {name: f"SELECT * FROM {name} ORDER BY 1, 2" for name in
-               ("entries", "tiles", "state", "documents", "authors", "copies", "violations", "audits", "tables")}  # fmt: skip
+               ("entries", "tiles", "state", "documents", "authors", "copies", "audits", "tables")}  # fmt: skip
     queries |= {"consumed": "SELECT uid FROM consumed ORDER BY 1", "checkpoints": "SELECT size, generation, root, time FROM checkpoints"}
     found = {name: home.store.db.execute(query).fetchall() for name, query in queries.items()}
     return found | {"subjects": home.subjects.rows(range(home.subjects.highest() + 1))}
