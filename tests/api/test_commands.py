@@ -64,22 +64,22 @@ def test_documents_for_programs(place):
     folder.mkdir()
     world = World(folder)
     made = world.ok("init", "--name", "First Hospital", "--kit", world.kit, *world.more, "--json").json
-    assert made.keys() == {"home", "institution", "chain", "chain_id", "network", "kit", "mirror"}
+    assert made.keys() == {"home", "institution", "chain", "chain_id", "network", "kit", "mirror", "tsa"}
     world.create_database()
     attached = world.ok("attach", *world.attachment, "--json").json
     assert attached == {"attached": [{"table": "visit", "key": ["visit_id"], "columns": 3},
                                      {"table": "lab_result", "key": ["accession", "item"], "columns": 4}], "remarks": []}  # fmt: skip
     world.change()
     sealed = world.ok("seal", "--json").json
-    assert sealed.keys() == {"added", "size", "root", "block", "tx", "seconds", "receipt"}
+    assert sealed.keys() == {"added", "size", "root", "block", "tx", "seconds", "receipt", "timestamp"}
     assert re.fullmatch("[0-9a-f]{64}", sealed["root"]) and re.fullmatch("0x[0-9a-f]{64}", sealed["tx"])
     assert (sealed["size"], bytes.fromhex(sealed["root"])) == world.checkpoints()[-1]
     status = world.ok("status", "--json").json
-    listed = "name institution chain chain_id size anchored chain_size outbox mirror mirror_faults chain_inside founding tables"
+    listed = "name institution chain chain_id size anchored chain_size outbox mirror mirror_faults tsa stamped chain_inside founding tables"
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    listed = "ok rows pending seconds size externally_anchored mirror_faults tables findings former"
+    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings former"
     assert verified.keys() == set(listed.split())
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}
