@@ -31,3 +31,17 @@ class NodeNotBelieved(AnchoringError):
 
 class NetworkInvalid(AnchoringError):
     """A network file that is damaged, or of another kind."""
+
+
+class TimestampInvalid(AnchoringError):
+    """A time stamp that proves nothing. `link` names what is broken: token, status, imprint, nonce, policy, signature, usage, validity
+    or certificate.
+    """
+
+    def __init__(self, link: str, message: str) -> None:
+        super().__init__(f"{link}: {message}")
+        self.link = link
+
+
+class TsaUnavailable(AnchoringError):
+    """A TSA gave no answer that can be read, in time and in bounds."""

@@ -43,13 +43,15 @@ class Proved:
 
     `baseline`: the record was there when its table was first sealed, and nothing is proved about earlier times.
     `captured`: the change was taken from the capture queue. `marks` names the violations that were found when it was sealed,
-    as `wire.Flag` does, in lower case. `sealed_at` is the institution's own word. Later versions of the record are not excluded.
+    as `wire.Flag` does, in lower case. `table` is the name in the institution's home, `source_table` that in its database. `sealed_at`
+    is the institution's own word. Later versions of the record are not excluded.
     """
 
     institution: int
     name: str
     chain_id: int
     table: str
+    source_table: str
     values: dict[str, str | None]
     key: tuple[str, ...]
     version: int
@@ -92,7 +94,7 @@ def _verified(data: bytes, network: Network) -> Proved:
     names = [str(column["name"]) for column in document["columns"]]
     values = _displayed(str(document["encoding"]), names, fields)
     return Proved(
-        parts["checkpoint"]["institution"], name, network.chain_id, str(document["table"]), values,
+        parts["checkpoint"]["institution"], name, network.chain_id, str(document["table"]), str(document["source_table"]), values,
         tuple(names[: len(document["key_kinds"])]), entry.version, entry.kind.name.lower(), bool(entry.flags & Flag.BASELINE),
         bool(entry.flags & Flag.CAPTURED), tuple(str(flag.name).lower() for flag in entry.flags & VIOLATIONS),
         entry.time / 1000, size, parts["checkpoint"]["root"], block, head.number, head.timestamp, sealer,
@@ -179,7 +181,8 @@ def _configuration(part: Part, checkpoint: Part) -> Part:
             raise WireError("not a configuration entry")
         document = canonical.check(part["salt"], part["document"], entry.commitment)["attach"]
         columns, kinds = document["columns"], document["key_kinds"]  # type: ignore[index, call-overload]
-        typed = isinstance(document["encoding"], str) and isinstance(document["table"], str) and type(document["id"]) is int  # type: ignore[index, call-overload]
+        texts = (document["encoding"], document["table"], document["source_table"])  # type: ignore[index, call-overload]
+        typed = all(isinstance(text, str) for text in texts) and type(document["id"]) is int  # type: ignore[index, call-overload]
         if not typed or not all(isinstance(column["name"], str) for column in columns) or not 0 < len(kinds) <= len(columns):  # type: ignore[index, call-overload, union-attr, arg-type]
             raise WireError("not a description of a table")
     except (LedgerError, KeyError, TypeError) as error:

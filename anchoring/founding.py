@@ -16,6 +16,7 @@ from anchoring.errors import AnchoringError, NetworkInvalid, NodeNotBelieved
 from anchoring.link import Link, one_line_errors, trusted_network
 from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
 from anchoring.sender import Sender
+from anchoring.stamping import check_tsas
 from contracts.actions import Role, set_contract
 from contracts.artifacts import load
 from contracts.calls import deploy_consortium, deploy_journals
@@ -39,7 +40,9 @@ _FOUNDING_SECONDS = 60.0  # that another process may take to found the chain
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `init` is asked for. `chain` is a folder or URL, None for a chain inside the home; `network` is needed with a URL."""
+    """What `init` is asked for. `chain` is a folder or URL, None for a chain inside the home; `network` is needed with a URL; `tsa` lists
+    the addresses of TSAs.
+    """
 
     home: Path
     name: str
@@ -47,6 +50,7 @@ class Plan:
     chain: str | None = None
     network: Path | None = None
     mirror: Path | None = None
+    tsa: tuple[str, ...] = ()
 
 
 def sealer_key(chain: Path, passphrase: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -79,6 +83,7 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
     HomeError where there is a finished home already; AnchoringError where the consortium admits by vote only.
     """
     path = plan.home
+    check_tsas(plan.tsa)
     chain = plan.chain or str((path / "chain").resolve())
     if "://" not in chain:
         chain = str(Path(chain).resolve())
@@ -137,7 +142,7 @@ def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
     if plan.mirror is not None:
         prepare_folder(plan.mirror)
         mirror = str(plan.mirror.resolve())
-    settings = Settings(plan.name, os.urandom(16).hex(), chain, 0, "", "", 0, mirror)
+    settings = Settings(plan.name, os.urandom(16).hex(), chain, 0, "", "", 0, mirror, tsa=plan.tsa)
     _write(plan.home, lambda: Home.create(plan.home, settings, Keyring.generate(), passphrase))
     return settings
 

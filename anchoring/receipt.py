@@ -1,4 +1,7 @@
-"""Receipts: signed statements of what was anchored, kept outside the machine. They show when home and chain were rolled back together."""
+"""Receipts: signed statements of what was anchored, kept outside the machine. They show when home and chain were rolled back together.
+
+A receipt may carry a time stamp of a TSA, over the digest of all the rest of it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from ledger.home import Settings
 from ledger.journal import Checkpoint
 
 _DOMAIN = b"careseal/v1/receipt"
-_MAX_BYTES = 1 << 16
+_MAX_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,16 @@ class Receipt:
     time: int
 
 
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A receipt, the 20-byte address whose key signed it, the digest that a time stamp of it covers, and the token, not checked yet."""
+
+    receipt: Receipt
+    signer: bytes
+    digest: bytes
+    token: bytes | None
+
+
 def make_receipt(settings: Settings, checkpoint: Checkpoint, link: Link) -> bytes:
     """The receipt of an anchored checkpoint: canonical JSON with the signature of the sealing key."""
     if checkpoint.block is None or checkpoint.block_hash is None or checkpoint.block_time is None:
@@ -49,29 +62,53 @@ def make_receipt(settings: Settings, checkpoint: Checkpoint, link: Link) -> byte
     return canonical.encode({"careseal": "receipt/1", **asdict(receipt), "signature": signature.hex()}) + b"\n"
 
 
-def read_receipt(path: Path) -> tuple[Receipt, bytes]:
-    """A receipt and the 20-byte address whose key signed it. AnchoringError where it is no receipt, or was changed."""
+def with_timestamp(receipt: bytes, token: bytes) -> bytes:
+    """A receipt as `make_receipt` gave it, with the time stamp of it."""
+    return canonical.encode({**canonical.decode(receipt.strip()), "timestamp": token.hex()}) + b"\n"
+
+
+def timestamp_of(receipt: bytes) -> bytes | None:
+    """The token of a stamped receipt, None of another. WireError or ValueError where it is damaged."""
+    values = canonical.decode(receipt.strip())
+    return exact_hex(values["timestamp"]) if "timestamp" in values else None
+
+
+def stamped_digest(receipt: bytes) -> bytes:
+    """What a time stamp of a receipt covers: SHA-256 of its canonical JSON, signature included, without time stamp and newline."""
+    values = canonical.decode(receipt.strip())
+    values.pop("timestamp", None)
+    return sha256(canonical.encode(values)).digest()
+
+
+def read_receipt(path: Path) -> SignedReceipt:
+    """A receipt from a file. AnchoringError where it is no receipt, or was changed."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES)
-        values = canonical.decode(data.strip())
-        if values.pop("careseal") != "receipt/1":
-            raise ValueError
-        signature = exact_hex(values.pop("signature"))
-        receipt = Receipt(**values)  # type: ignore[arg-type]
-        for name, kind in Receipt.__annotations__.items():
-            if type(getattr(receipt, name)).__name__ != kind:
-                raise ValueError
-        if min(receipt.chain_id, receipt.institution, receipt.generation, receipt.size, receipt.block) < 0:
-            raise ValueError
-        if len(signature) != 65 or len(exact_hex(receipt.root)) != 32:
-            raise ValueError
-        public = coincurve.PublicKey.from_signature_and_message(signature, _digest(receipt), hasher=None)
+        return _parsed(data)
     except OSError as error:
         raise AnchoringError(f"cannot read the receipt {path}: {error.strerror}") from error
     except (WireError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise AnchoringError(f"{path} is not a Careseal receipt, or it was changed: take another copy") from error
-    return receipt, keccak(public.format(compressed=False)[1:])[12:]
+
+
+def _parsed(data: bytes) -> SignedReceipt:
+    values = canonical.decode(data.strip())
+    digest, token = stamped_digest(data), timestamp_of(data)
+    if values.pop("careseal") != "receipt/1":
+        raise ValueError
+    values.pop("timestamp", None)
+    signature = exact_hex(values.pop("signature"))
+    receipt = Receipt(**values)  # type: ignore[arg-type]
+    for name, kind in Receipt.__annotations__.items():
+        if type(getattr(receipt, name)).__name__ != kind:
+            raise ValueError
+    if min(receipt.chain_id, receipt.institution, receipt.generation, receipt.size, receipt.block) < 0:
+        raise ValueError
+    if len(signature) != 65 or len(exact_hex(receipt.root)) != 32:
+        raise ValueError
+    public = coincurve.PublicKey.from_signature_and_message(signature, _digest(receipt), hasher=None)
+    return SignedReceipt(receipt, keccak(public.format(compressed=False)[1:])[12:], digest, token)
 
 
 def _digest(receipt: Receipt) -> bytes:

@@ -20,6 +20,11 @@ class Part:
     table: int = 0
     key: bytes | None = None
 
+    @property
+    def ends_cycle(self) -> bool:
+        """Whether the next part begins with the first row again."""
+        return self.table == 0
+
 
 def next_part(home: Home, every: float, whole: float, now: float) -> Part:
     """The next part of all records, in order of table and key, then from the start again; all of it takes at most `whole` seconds.

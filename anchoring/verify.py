@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography.x509 import Certificate
 from web3 import Web3
 
 from anchoring.chain_state import ChainState
-from anchoring.errors import AnchoringError
+from anchoring.errors import AnchoringError, TimestampInvalid
 from anchoring.link import Link
-from anchoring.receipt import Receipt, read_receipt
+from anchoring.receipt import Receipt, SignedReceipt, read_receipt
+from anchoring.timestamp import Stamp, verify_timestamp
 from contracts.calls import ChainHead
 from ledger.audit import Anchors, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
+from ledger.mirror_check import MirrorFault, mirror_faults
 from ledger.wire import decode_entry
 from node.header import block_hash
 
@@ -25,21 +28,43 @@ EARLIER_GENERATION = "generation"
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom an auditor trusts to say when a receipt existed: root certificates, and the policy to demand of a stamp, as a dotted OID."""
+
+    roots: tuple[Certificate, ...]
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """The time stamp of a receipt that was given: what it proves, or None where no certificates were given to check it against."""
+
+    receipt: Path
+    stamp: Stamp | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """An audit's result; `external` tells whether it was held against something kept outside this machine."""
+    """An audit's result; `external` tells whether it was held against something kept outside this machine.
+
+    `mirror` is what is wrong with the mirror's files: it was looked at where all entries were walked.
+    """
 
     audit: AuditResult
     external: bool
+    stamps: tuple[Stamped, ...] = ()
+    mirror: Sequence[MirrorFault] = ()
 
 
 def verify(
-    home: Home, link: Link, scope: Scope, now: float, *, receipts: Sequence[Path] = (), max_lag: float | None = None,
-    processes: int = 1, values: bool = False, record: bool = True, progress: Progress = lambda table, rows: None,
+    home: Home, link: Link, scope: Scope, now: float, *, receipts: Sequence[Path] = (), trust: Trust | None = None,
+    max_lag: float | None = None, processes: int = 1, values: bool = False, record: bool = True,
+    progress: Progress = lambda table, rows: None,
 ) -> Verified:  # fmt: skip
     """Audit the home against the chain and against receipts kept elsewhere. `now` in seconds since 1970 UTC, `max_lag` in seconds.
 
-    What the chain has is proved from the link's network file. Raises AnchoringError (NodeNotBelieved where a proof breaks),
-    NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
+    What the chain has is proved from the link's network file. With `trust` every receipt must carry a time stamp that holds. Raises
+    AnchoringError (NodeNotBelieved where a proof breaks), NodeUnreachable, SourceError or KeyUnavailable where nothing can be verified.
     """
     roots: dict[int, bytes] = {}
     state, latest = link.state(), home.journal.latest()
@@ -52,9 +77,12 @@ def verify(
         detail = f"the chain is at generation {on_chain.generation} of this journal, the home at {home.journal.generation}"
         extra.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
     extra += _behind(home, on_chain, state.header.number)
+    stamps: list[Stamped] = []
     for path in receipts:
-        receipt, signer = read_receipt(path)
-        _belongs(home.settings, receipt, signer, state, link, path)
+        signed = read_receipt(path)
+        receipt = signed.receipt
+        _belongs(home.settings, receipt, signed.signer, state, link, path)
+        stamps += _stamped(signed, trust, path)
         extra += _lost_block(receipt, state, link) or _lost_checkpoint(receipt, state)
         if receipt.generation == home.journal.generation:
             _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
@@ -69,8 +97,21 @@ def verify(
     # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
     result = _on_chain(result, link.state())
     if extra or earlier:
-        result = AuditResult(result.size, result.rows, result.pending, result.tables, [*extra, *earlier, *result.findings])
-    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain))
+        result = replace(result, findings=[*extra, *earlier, *result.findings])
+    faults = mirror_faults(home) if scope.journal else ()
+    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
+
+
+def _stamped(signed: SignedReceipt, trust: Trust | None, path: Path) -> list[Stamped]:
+    """The time stamp of a receipt, checked where somebody is trusted; none where it has none and none is demanded."""
+    if trust is None:
+        return [] if signed.token is None else [Stamped(path, None)]
+    if signed.token is None:
+        raise AnchoringError(f"the receipt {path} has no time stamp: give one that has, or leave out --tsa-cert")
+    try:
+        return [Stamped(path, verify_timestamp(signed.token, signed.digest, trust.roots, policy=trust.policy))]
+    except TimestampInvalid as error:
+        raise AnchoringError(f"the time stamp of the receipt {path} proves nothing: {error}") from error
 
 
 def _is_elsewhere(chain: str) -> bool:
@@ -163,4 +204,4 @@ def _on_chain(result: AuditResult, state: ChainState) -> AuditResult:
             if confirmed[place] != (at.root, at.block):
                 finding = finding.without_intact_at()
         findings.append(finding)
-    return AuditResult(result.size, result.rows, result.pending, result.tables, findings, result.entry)
+    return replace(result, findings=findings)

@@ -6,26 +6,39 @@ A command imports what it needs when it runs: web3.py and py-evm take a second, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api import erase_commands, evidence_commands, hold_commands, node_commands, person_commands, recovery, retention_commands, worker
-from api.console import Timer, audit_json, print_audit, print_json, progress, say
+from api.console import (
+    Timer,
+    audit_json,
+    last_audits_json,
+    mirror_json,
+    print_audit,
+    print_json,
+    print_last_audits,
+    print_mirror_faults,
+    progress,
+    say,
+)
 from api.duration import seconds
 from api.evidence_commands import read_trusted
 from api.language import _, reported
 from api.options import HomeOption, JsonOption, PassphraseOption
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
+from api.receipts import precise, print_stamps, stamp_json, stamps_json, tell_failed, write_receipt
 from careseal import __version__
 from ledger.errors import LedgerError, SourceError
 
 if TYPE_CHECKING:
     from anchoring.link import Link
     from anchoring.network import Network
+    from ledger.audit import AuditResult
     from ledger.home import Home
     from ledger.journal import Checkpoint
     from ledger.tables import Attached
@@ -65,7 +78,7 @@ def opened(path: Path, passphrase_file: Path | None, network: Network | None = N
     """A home for writing, and its chain, under its own root of trust or another."""
     from ledger.home import Home
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, path)
     with Home.open(path, lambda: secret) as home, linked(home, secret, network) as link:
         yield home, link
 
@@ -92,6 +105,10 @@ def init(
     mirror: Annotated[
         Path | None, typer.Option("--mirror", help=_("Folder, best on another disk, that gets every entry before it is published."))
     ] = None,
+    tsa: Annotated[
+        list[str] | None,
+        typer.Option("--tsa", metavar="URL", help=_("TSA to ask for time stamps; may be repeated, the first to answer counts.")),
+    ] = None,
     kit: Annotated[Path | None, typer.Option("--kit", help=_("Where to write the recovery kit; default: beside the home."))] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
@@ -104,11 +121,11 @@ def init(
     spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
     place = home if home.name else home.resolve()
     kit = kit or place.with_name(f"{place.name}-recovery-kit.json")
-    plan = Plan(home, name, kit, chain, network, mirror)
+    plan = Plan(home, name, kit, chain, network, mirror, tuple(tsa or ()))
     settings = create_home(plan, secret, spoken.encode() if spoken else secret, time.time)
     if as_json:
         values = {"home": str(home), "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id}
-        values |= {"network": str(home / NETWORK), "kit": str(kit), "mirror": settings.mirror}
+        values |= {"network": str(home / NETWORK), "kit": str(kit), "mirror": settings.mirror, "tsa": list(settings.tsa)}
         return print_json(values | ({"recovery_passphrase": spoken} if spoken else {}))
     say(
         "{name} is institution {number} of chain {chain_id} ({chain})",
@@ -131,6 +148,9 @@ def attach_command(
     home: HomeOption,
     source: Annotated[str, typer.Argument(metavar="URL", help=_("The database, as sqlite:///path or postgresql://user@host/name."))],
     table: Annotated[list[str], typer.Option("--table", help=_("A table to put under seal; may be repeated."))],
+    alias: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help=_("Another name for the table in this home; with one --table only."))
+    ] = None,
     capture: Annotated[str, typer.Option("--capture", help=_("triggers or scan."))] = "triggers",
     key: Annotated[list[str] | None, typer.Option("--key", help=_("Key column where there is no primary key; may be repeated."))] = None,
     writer: Annotated[
@@ -169,9 +189,9 @@ def attach_command(
         copies,
         digest,
     )
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
-        tables = attach(opened_home, source, table, key or (), options, _now_ms())
+        tables = attach(opened_home, source, table, key or (), options, _now_ms(), alias=alias)
     with closing(open_source(source)) as database:
         remarks = database.remarks()
     if as_json:
@@ -188,23 +208,42 @@ def detach_command(
     home: HomeOption,
     table: Annotated[list[str] | None, typer.Option("--table", help=_("The table to let go; may be repeated. Default: all."))] = None,
     gone: Annotated[bool, typer.Option("--gone", help=_("The database is gone for good: only take it off the list."))] = False,
+    with_findings: Annotated[
+        bool, typer.Option("--with-findings", help=_("Detach although findings are open; the journal keeps their number."))
+    ] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal what is captured, restore the schema as it was, and end the sealing of tables."""
-    from ledger.attach import detach
+    """Seal what is captured, audit, restore the schema as it was, and end the sealing of tables. Exit 1: findings are open."""
+    from anchoring.publish import check_head
+    from anchoring.verify import verify
+    from ledger.audit import Scope
+    from ledger.detach import detach
     from ledger.home import Home
     from ledger.seal import tables_of
 
-    secret = passphrase(passphrase_file)
-    with Home.open(home, lambda: secret) as opened_home:
+    secret = passphrase(passphrase_file, home)
+    with Home.open(home, lambda: secret) as opened_home, ExitStack() as stack:
         tables = list(tables_of(opened_home, table or ()))
-        detach(opened_home, tables, _now_ms(), force=gone)
+        audit = None
+        if not gone:
+            link, rows = stack.enter_context(linked(opened_home, secret)), stack.enter_context(progress(not as_json))
+            check_head(opened_home, link)
+
+            def audit(chosen: Sequence[Attached]) -> AuditResult:
+                return verify(opened_home, link, Scope(chosen), time.time(), progress=rows).audit
+
+        outcome = detach(opened_home, tables, _now_ms(), audit, with_findings=with_findings)
+    detached = [t.name for t in tables] if outcome.done else []
     if as_json:
-        return print_json({"detached": [t.name for t in tables]})
-    for t in tables:
-        say("{table} is detached; its entries stay in the journal", table=t.name)
-    return None
+        print_json({"detached": detached, "audits": last_audits_json(outcome.audits)})
+    else:
+        print_last_audits(outcome.audits)
+        for name in detached:
+            say("{table} is detached; its entries stay in the journal", table=name)
+        if not outcome.done:
+            say("nothing is detached while findings are open: --with-findings does it all the same, and journals how many there are")
+    raise typer.Exit(0 if outcome.done else 1)
 
 
 def seal_command(
@@ -215,29 +254,48 @@ def seal_command(
     new_mirror: Annotated[
         Path | None, typer.Option("--new-mirror", help=_("Start a mirror, or another one, in this empty folder, with all entries so far."))
     ] = None,
+    tsa: Annotated[
+        list[str] | None, typer.Option("--tsa", metavar="URL", help=_("From now on ask this TSA for time stamps; may be repeated."))
+    ] = None,
+    no_tsa: Annotated[bool, typer.Option("--no-tsa", help=_("From now on ask no TSA."))] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal new and changed rows, and publish the checkpoint on the chain."""
+    from anchoring.receipt import make_receipt
     from anchoring.sealing import sealed
+    from anchoring.stamping import declare, stamp_receipt
     from ledger.home import Home
     from ledger.mirror import start_mirror
 
+    if tsa and no_tsa:
+        raise typer.BadParameter(_("--tsa and --no-tsa exclude each other"))
     timer = Timer()
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home, progress(not as_json) as rows:
         if new_mirror is not None:
             start_mirror(opened_home, new_mirror)
+        if tsa or no_tsa:
+            declare(opened_home, tsa or ())
         with sealed(opened_home, linked(opened_home, secret), _now_ms(), rows) as (link, done):
             checkpoint = done.latest
-            written = None if checkpoint is None else write_receipt(opened_home, link, checkpoint, receipt)
+            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
+        # The chain is closed while a TSA is waited for: others may use it.
+        stamping = written = None
+        if checkpoint is not None and signed is not None:
+            stamping = stamp_receipt(opened_home, checkpoint, signed)
+            tell_failed(stamping)
+            written = write_receipt(opened_home, checkpoint, stamping.receipt, receipt)
+    stamp = stamping.stamp if stamping else None
     if as_json:
-        return print_json(seal_json(done.added, checkpoint, written, timer.seconds))
+        return print_json(seal_json(done.added, checkpoint, written, timer.seconds) | {"timestamp": stamp_json(stamp)})
     say("{added} entries added in {seconds:.2f} s", added=done.added, seconds=timer.seconds)
     if checkpoint is not None:
         say(
             "anchored: {size} entries, root {root}, block {block}", size=checkpoint.size, root=checkpoint.root.hex(), block=checkpoint.block
         )
+        if stamp is not None:
+            say("time stamp: {time}, by {tsa}", time=precise(stamp.time), tsa=stamp.tsa)
         say("receipt: {path} - keep a copy outside this machine", path=written)
     return None
 
@@ -250,26 +308,18 @@ def seal_json(added: int, checkpoint: Checkpoint | None, receipt: Path | None, t
     return values | {"size": checkpoint.size, "root": checkpoint.root.hex(), "block": checkpoint.block, "tx": checkpoint.tx}
 
 
-def write_receipt(home: Home, link: Link, checkpoint: Checkpoint, path: Path | None) -> Path:
-    """Write the signed receipt of an anchored checkpoint."""
-    from anchoring.receipt import make_receipt
-    from ledger.files import write_durably
-
-    target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
-    try:
-        if path is None:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-        write_durably(target, make_receipt(home.settings, checkpoint, link))
-    except OSError as error:
-        raise LedgerError(f"cannot write the receipt {target}: {error.strerror}; the checkpoint is anchored all the same") from error
-    return target
-
-
 def verify_command(
     home: HomeOption,
     table: Annotated[list[str] | None, typer.Option("--table", help=_("Audit this table only; may be repeated."))] = None,
     since: Annotated[
         list[Path] | None, typer.Option("--since", help=_("A receipt kept elsewhere; finds a home rolled back as a whole."))
+    ] = None,
+    tsa_cert: Annotated[
+        list[Path] | None,
+        typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the receipts' time stamps.")),
+    ] = None,
+    tsa_policy: Annotated[
+        str | None, typer.Option("--tsa-policy", metavar="OID", help=_("The policy under which the time stamps must have been made."))
     ] = None,
     network: Annotated[
         Path | None, typer.Option("--network", help=_("A network file kept elsewhere, in place of the home's: the root of trust."))
@@ -281,33 +331,41 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
-    from anchoring.verify import verify
+    from anchoring.timestamp import read_roots
+    from anchoring.verify import Trust, verify
     from ledger.audit import Scope
     from ledger.seal import tables_of
 
     timer = Timer()
     lag = seconds(max_lag)
+    if (tsa_cert and not since) or (tsa_policy and not tsa_cert):
+        raise typer.BadParameter(_("--tsa-policy needs --tsa-cert, and --tsa-cert needs --since with a receipt"))
+    trust = Trust(read_roots(tsa_cert), tsa_policy) if tsa_cert else None
     trusted = None if network is None else read_trusted(network)
     with opened(home, passphrase_file, trusted) as (opened_home, link), progress(not as_json) as rows:
         scope = Scope(list(tables_of(opened_home, table or ())))
         if not scope.tables:
             raise LedgerError("no table is attached, nothing was audited: attach tables first")
         verified = verify(
-            opened_home, link, scope, time.time(), receipts=since or (), max_lag=lag, processes=processes, values=values, progress=rows
+            opened_home, link, scope, time.time(), receipts=since or (), trust=trust, max_lag=lag, processes=processes, values=values,
+            progress=rows,
         )
     if as_json:
-        print_json(audit_json(verified.audit, timer.seconds, verified.external))
+        print_json(audit_json(verified, timer.seconds) | {"timestamps": stamps_json(verified.stamps)})
     else:
-        print_audit(verified.audit, timer.seconds, verified.external)
+        print_stamps(verified.stamps)
+        print_audit(verified, timer.seconds)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 
 def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: JsonOption = False) -> None:
     """Show the home's tables, journal, chain and mirror."""
+    from anchoring.stamping import kept_receipt
     from ledger.home import Home, chain_is_inside
+    from ledger.mirror_check import mirror_faults
     from ledger.tables import attached_tables
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
         tables = [
             {"table": t.name, "capture": t.options.capture, "key": list(t.shape.key), "sealed": t.sealed, "waiting": waiting(t)}
@@ -318,13 +376,15 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
         with linked(opened_home, secret) as link:
             head = link.head().last
             founding = link.consortium.founding()
-        size = journal.size
+        size, stamped = journal.size, anchored is not None and kept_receipt(opened_home, anchored.generation, anchored.size) is not None
+        faults = mirror_faults(opened_home)
     chain_size, inside = 0 if head is None else head.size, chain_is_inside(home, settings)
     if as_json:
         return print_json({
             "name": settings.name, "institution": settings.institution, "chain": settings.chain, "chain_id": settings.chain_id,
             "size": size, "anchored": 0 if anchored is None else anchored.size, "chain_size": chain_size, "outbox": oldest is not None,
-            "mirror": settings.mirror, "chain_inside": inside, "founding": founding, "tables": tables,
+            "mirror": settings.mirror, "mirror_faults": mirror_json(faults), "tsa": list(settings.tsa), "stamped": stamped,
+            "chain_inside": inside, "founding": founding, "tables": tables,
         })  # fmt: skip
     say(
         "{name}, institution {number} of chain {chain_id} ({chain})",
@@ -335,6 +395,10 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
     )
     say("journal: {size} entries, {anchored} of them on the chain", size=size, anchored=chain_size)
     say("mirror: {mirror}", mirror=settings.mirror or _("none"))
+    print_mirror_faults(faults)
+    if settings.tsa:
+        say("time stamps by {tsa}: the latest checkpoint is {stamped}", tsa=", ".join(settings.tsa),
+            stamped=_("stamped") if stamped else _("not stamped yet"))  # fmt: skip
     if inside:
         _say_chain_is_inside()
     if founding:

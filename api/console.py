@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,7 +17,10 @@ from api.language import _, reported
 from ledger.findings import Finding, FindingKind, IntactAt
 
 if TYPE_CHECKING:
-    from ledger.audit import AuditResult
+    from anchoring.verify import Verified
+    from ledger.configuration import Former
+    from ledger.detach import LastAudit
+    from ledger.mirror_check import MirrorFault
 
 Rows = Callable[[str, int], None]
 out = Console(highlight=False, soft_wrap=True)
@@ -28,6 +31,12 @@ MOST_FINDINGS = 100
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_json_line(value: object) -> None:
+    """One JSON document in one line on standard output, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def say(text: str, **values: object) -> None:
@@ -87,8 +96,9 @@ def intact_json(intact: IntactAt | None) -> dict[str, object] | None:
     return None if intact is None else {"size": intact.size, "root": intact.root.hex(), "block": intact.block, "time": iso(intact.time)}
 
 
-def audit_json(result: AuditResult, seconds: float, external: bool) -> dict[str, object]:
+def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
     """The document of `verify --json`."""
+    result = verified.audit
     tables = [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables]
     return {
         "ok": result.ok,
@@ -96,14 +106,66 @@ def audit_json(result: AuditResult, seconds: float, external: bool) -> dict[str,
         "pending": result.pending,
         "seconds": round(seconds, 3),
         "size": result.size,
-        "externally_anchored": external,
+        "externally_anchored": verified.external,
+        "mirror_faults": mirror_json(verified.mirror),
         "tables": tables,
         "findings": [finding_json(finding) for finding in result.findings],
+        "former": [{"table": f.table, "source_table": f.source_table, "entry": f.entry, "findings": f.findings} for f in result.former],
     }
 
 
-def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
+def last_audits_json(audits: Mapping[str, LastAudit]) -> list[dict[str, object]]:
+    """What the audits before a detachment found, as JSON."""
+    return [
+        {"table": name, "audit": last.entry, "findings": dict(last.counts), "findings_sha256": last.digest} for name, last in audits.items()
+    ]
+
+
+def print_last_audits(audits: Mapping[str, LastAudit]) -> None:
+    """The open findings of tables that are to be detached, for people."""
+    # What is about the journal is in the list of every table.
+    found = {id(finding): finding for last in audits.values() for finding in last.findings}
+    for finding in list(found.values())[:MOST_FINDINGS]:
+        print_finding(finding)
+    for name, last in audits.items():
+        if last.findings:
+            say("{table}: {n} open findings ({kinds}), SHA-256 {digest}",
+                table=name, n=len(last.findings), kinds=_counted(last.counts), digest=last.digest)  # fmt: skip
+
+
+def _print_former(former: Sequence[Former]) -> None:
+    for ended in former:
+        if ended.findings is None:
+            say("an earlier attachment of {table} ended at journal entry {entry} without an audit", table=ended.table, entry=ended.entry)
+        elif not ended.findings:
+            say("an earlier attachment of {table} ended at journal entry {entry} without open findings",
+                table=ended.table, entry=ended.entry)  # fmt: skip
+        else:
+            say("an earlier attachment of {table} ended at journal entry {entry} with {n} open findings ({kinds})",
+                table=ended.table, entry=ended.entry, n=sum(ended.findings.values()), kinds=_counted(ended.findings))  # fmt: skip
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{_(kind.upper())} {count}" for kind, count in counts.items())
+
+
+def mirror_json(faults: Sequence[MirrorFault]) -> list[dict[str, object]]:
+    """What is wrong with the mirror, as JSON."""
+    return [{"fault": fault.fault.value, "first": fault.first, "last": fault.last} for fault in faults]
+
+
+def print_mirror_faults(faults: Sequence[MirrorFault]) -> None:
+    """What is wrong with the mirror, and what to do, for people."""
+    for fault in faults[:MOST_FINDINGS]:
+        say("warning: batches {first} to {last} of the mirror: {fault}", first=fault.first, last=fault.last, fault=_(fault.fault.value))
+    if faults:
+        say("a restore would fail there: copy these files back from another copy of the mirror, or start another mirror with "
+            "careseal seal --new-mirror DIR")  # fmt: skip
+
+
+def print_audit(verified: Verified, seconds: float) -> None:
     """An audit for people."""
+    result = verified.audit
     for finding in result.findings[:MOST_FINDINGS]:
         print_finding(finding)
     if len(result.findings) > MOST_FINDINGS:
@@ -113,7 +175,9 @@ def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
         rows=result.rows, tables=len(result.tables), seconds=seconds, rate=rate, pending=result.pending)  # fmt: skip
     if any(not table.author_known for table in result.tables):
         say("SQLite knows no users: writers cannot be told apart there")
-    if not external:
+    _print_former(result.former)
+    print_mirror_faults(verified.mirror)
+    if not verified.external:
         say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")
     problems = sum(1 for f in result.findings if f.kind is not FindingKind.UNANCHORED)
     if result.ok:
@@ -122,10 +186,11 @@ def print_audit(result: AuditResult, seconds: float, external: bool) -> None:
         say("{n} FINDINGS", n=problems)
 
 
-def print_finding(finding: Finding) -> None:
-    """One finding: kind, table, key, columns, and since when."""
+def print_finding(finding: Finding, mark: str = "") -> None:
+    """One finding, after a mark: kind, table, key, columns, and since when."""
     key = ", ".join(f"{name}={value}" for name, value in finding.key.items())
-    parts = [f"{_(finding.kind.value.upper())}  {finding.table or _('journal')}" + (f" [{key}]" if key else "")]
+    parts = [mark] if mark else []
+    parts += [f"{_(finding.kind.value.upper())}  {finding.table or _('journal')}" + (f" [{key}]" if key else "")]
     if finding.columns:
         parts.append(_("columns: {names}").format(names=", ".join(finding.columns)))
     if finding.author:

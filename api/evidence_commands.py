@@ -66,7 +66,7 @@ def app() -> typer.Typer:
         proved = verify_evidence(data, trusted)
         shown = {
             "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
-            "version": proved.version, "proved_at": console.iso(proved.header_time),
+            "source_table": proved.source_table, "version": proved.version, "proved_at": console.iso(proved.header_time),
             "kind": proved.kind, "baseline": proved.baseline, "captured": proved.captured,
             "marks": list(proved.marks), "sealed_at": console.iso(proved.sealed_at), "size": proved.size,
             "root": proved.root.hex(), "block": proved.block, "proved_at_block": proved.header_block, "sealer": "0x" + proved.sealer.hex(),
@@ -78,6 +78,8 @@ def app() -> typer.Typer:
             "VALID: version {version} of a record of {table} of {name} (institution {number}), anchored in block {block}",
             version=proved.version, table=proved.table, name=proved.name, number=proved.institution, block=proved.block,
         )  # fmt: skip
+        if proved.source_table != proved.table:
+            say("in its database the table is called {table}", table=proved.source_table)
         say("sealed, as it states, at {time}", time=console.iso(proved.sealed_at))
         _say_origin(proved)
         say("later versions are not excluded")

@@ -24,6 +24,7 @@ from api.program import read_program
 from contracts.actions import ActionKind
 from ledger.findings import FindingKind
 from ledger.holds import GROUNDS
+from ledger.mirror_check import Fault
 from ledger.persons import ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +93,8 @@ def _names() -> Iterator[Text]:
         yield Text(role, ("ledger/persons.py",))
     for ground in GROUNDS:
         yield Text(ground, ("ledger/holds.py",))
+    for fault in Fault:
+        yield Text(fault.value, ("ledger/mirror_check.py",))
     for action in ActionKind:
         yield Text(action.name.lower(), ("contracts/actions.py",))
 

@@ -170,7 +170,7 @@ def approve_generation(
     from contracts.actions import new_generation
     from ledger.home import Home
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
         journals = opened_home.settings.journals
     _vote(home, passphrase_file, new_generation(institution, generation, journals))

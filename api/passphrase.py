@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.language import _
 from careseal import CaresealError
+from ledger.home import read_settings
 
 SHORTEST = 8
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -56,8 +57,13 @@ def unlock_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "careseal" / "unlock"
 
 
-def passphrase(file: Path | None, *, create: bool = False) -> bytes:
-    """The passphrase of the user's homes; `create` makes the unlock file where there is none yet."""
+def passphrase(file: Path | None, home: Path | None = None, *, create: bool = False) -> bytes:
+    """The passphrase of the user's homes; `create` makes the unlock file where there is none yet.
+
+    Nobody is asked for the passphrase of a folder that is no home: with `home`, HomeError where it is none.
+    """
+    if home is not None:
+        read_settings(home)
     found = given_passphrase(file)
     if found is not None:
         return found

@@ -30,7 +30,7 @@ def backup_command(
     from ledger.backup import backup
     from ledger.home import Home, chain_is_inside
 
-    secret = passphrase(passphrase_file)
+    secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened, still_files(opened, time.time) as more:
         size, entries = backup(opened, file, more), opened.journal.size
     if as_json:
@@ -85,7 +85,7 @@ def restore_command(
             checkpoint = opened.journal.latest()
     if as_json:
         print_json(
-            audit_json(verified.audit, timer.seconds, verified.external)
+            audit_json(verified, timer.seconds)
             | {"restored": True, "entries": checkpoint.size if checkpoint else 0, "aside": str(aside) if aside else None}
         )
     else:
@@ -96,7 +96,7 @@ def restore_command(
         )
         if aside is not None:
             say("the former files are in {folder}", folder=aside)
-        print_audit(verified.audit, timer.seconds, verified.external)
+        print_audit(verified, timer.seconds)
     raise typer.Exit(0 if verified.audit.ok else 1)
 
 

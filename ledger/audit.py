@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
 
 from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
+from ledger.configuration import Former, configuration
 from ledger.erasure import unconfirmed
-from ledger.errors import LedgerError
 from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot
 from ledger.holds import held_spots
 from ledger.home import Home
-from ledger.journal_pass import JournalReport
 from ledger.reporting import Reporter
 from ledger.seal import quiet
 from ledger.table_pass import TableReport
@@ -51,7 +49,10 @@ class TableResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one."""
+    """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one.
+
+    `former` are earlier attachments of its tables.
+    """
 
     size: int
     rows: int
@@ -59,6 +60,7 @@ class AuditResult:
     tables: list[TableResult]
     findings: list[Finding]
     entry: int | None = None
+    former: list[Former] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -94,15 +96,16 @@ def audit(
     with home.store.reading(), ExitStack() as stack:
         spots = _rolled_back(size, anchors)
         workers = stack.enter_context(Workers(home, scope.tables, processes))
-        ranges = _ranges(home, scope, processes)
+        ranges = _ranges(home, scope, workers, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
-        spots += journal.spots + _configuration(home, journal) + unconfirmed(home) if scope.journal else []
+        wrong, ended = configuration(home, journal) if scope.journal else ([], [])
+        spots += journal.spots + wrong + (unconfirmed(home) if scope.journal else [])
         spots += workers.schema_spots({report.table: report.unread for report in reports})
         # A rolling audit walks the journal in one of its rounds only, for all tables.
         told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
         reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
-        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal.violations, told)
+        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal, told)
         spots += held_spots(home, frozenset(told)) if scope.journal else []
         found = reporter.findings(spots, workers)
     if anchors.lag is not None:
@@ -113,7 +116,8 @@ def audit(
         TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
         for r in reports
     ]
-    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found)
+    former = [end for end in ended if any(map(end.may_be, scope.tables))]
+    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found, former=former)
     if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
         return result
     return _journalled(home, scope, result, reports, now)
@@ -132,20 +136,37 @@ def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
     ]
 
 
-def _ranges(home: Home, scope: Scope, processes: int) -> list[Range]:
-    """What to read of each table: all at once, or ranges of keys of about RANGE_ROWS records each, so that processes share the work."""
+def _ranges(home: Home, scope: Scope, workers: Workers, processes: int) -> list[Range]:
+    """What to read of each table: all at once, or ranges of keys of so many records each, so that processes share the work."""
     ranges = []
     for table in scope.tables:
         low, high = scope.parts.get(table.id, (None, None))
-        query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
+        rows = _range_rows(home, table, low, high, workers, processes)
         while processes > 1:
-            row = home.store.db.execute(query, (table.id, low or b"", RANGE_ROWS)).fetchone()
-            if row is None or (high is not None and row[0] >= high):
+            bound = _key_after(home, table, low, rows)
+            if bound is None or (high is not None and bound >= high):
                 break
-            ranges.append(Range(table.id, low, row[0]))
-            low = row[0]
+            ranges.append(Range(table.id, low, bound))
+            low = bound
         ranges.append(Range(table.id, low, high))
     return ranges
+
+
+def _range_rows(home: Home, table: Attached, low: bytes | None, high: bytes | None, workers: Workers, processes: int) -> int:
+    """About RANGE_ROWS records for each range; where each costs a reading of the whole table, one range for each process and no more."""
+    bound = _key_after(home, table, low, RANGE_ROWS)
+    if processes < 2 or bound is None or workers.seeks(table, bound):
+        return RANGE_ROWS
+    within = "tbl=? AND key>=? AND (? IS NULL OR key<?)"
+    (count,) = home.store.db.execute(f"SELECT count(*) FROM state WHERE {within}", (table.id, low or b"", high, high)).fetchone()  # noqa: S608
+    return max(RANGE_ROWS, -(-int(count) // processes))
+
+
+def _key_after(home: Home, table: Attached, low: bytes | None, rows: int) -> bytes | None:
+    """The key so many records after `low`."""
+    query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
+    found = home.store.db.execute(query, (table.id, low or b"", rows)).fetchone()
+    return None if found is None else found[0]
 
 
 def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
@@ -158,60 +179,42 @@ def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
     return list(joined.values())
 
 
-def _configuration(home: Home, journal: JournalReport) -> list[Spot]:
-    """The home's list of tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
-    wanted: dict[int, dict[str, Any]] = {}
-    try:
-        for index in journal.configurations:
-            ((what, about),) = canonical.decode(home.journal.document(index)[1]).items()
-            number = about["id"]  # type: ignore[index, call-overload]
-            if what == "attach":
-                wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]
-            elif what == "baseline":
-                wanted[number]["baselines"] += 1  # type: ignore[index]
-            elif what != "retention":
-                wanted.pop(number)  # type: ignore[arg-type]
-        here = attached_tables(home)
-        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in here}
-    except (LedgerError, KeyError, TypeError, ValueError) as error:
-        return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")]
-    spots = [
-        Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"the home's record of table {number} is not the one that was journalled")
-        for number in sorted(wanted.keys() | attached.keys())
-        if canonical.encode(wanted.get(number)) != canonical.encode(attached.get(number))
-    ]
-    return spots + [
-        Spot(FindingKind.JOURNAL_ALTERED, number, entry=index, detail=f"entry {index} tells of a deletion that the table does not allow")
-        for number, index in journal.deletions.items()
-        if number in attached and not attached[number]["attach"]["options"]["deletable"]
-    ]
-
-
 def _texts(key: Mapping[str, object]) -> dict[str, str]:
     """A key as canonical JSON can hold it: numbers beyond its range and texts that are no Unicode too."""
     return {name: str(value).encode(errors="backslashreplace").decode() for name, value in key.items()}
 
 
-def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+def _hex(key: bytes | None) -> str | None:
+    return None if key is None else key.hex()
+
+
+def findings_sha256(findings: Sequence[Finding]) -> str:
+    """SHA-256, in hex, of the canonical JSON of findings, as documents of audits and detachments have it."""
     listed = [
-        {"kind": f.kind.value, "table": f.table, "key": _texts(f.key), "columns": list(f.columns), "version": f.version}
-        for f in result.findings
+        {"kind": f.kind.value, "table": f.table, "key": _texts(f.key), "columns": list(f.columns), "version": f.version} for f in findings
     ]
+    return sha256(canonical.encode(listed)).hexdigest()
+
+
+def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+    ranges = [scope.parts.get(table.id, (None, None)) for table in scope.tables]
     document = {
         "audit": {
             "at": int(now * 1000),
             "size": result.size,
             "root": home.journal.tree.root(result.size).hex(),
             "journal": scope.journal,
-            "tables": [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables],
+            "tables": [
+                {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "from": _hex(low), "to": _hex(high)}
+                for t, (low, high) in zip(result.tables, ranges, strict=True)
+            ],
             "findings": len(result.findings),
-            "findings_sha256": sha256(canonical.encode(listed)).hexdigest(),
+            "findings_sha256": findings_sha256(result.findings),
         }
     }
     clean = {table.name: table.findings == 0 for table in result.tables}
     with home.batch() as batch:
         index = batch.add_event(Kind.AUDIT, document, int(now * 1000))
-        for table in scope.tables:
-            low, high = scope.parts.get(table.id, (None, None))
+        for table, (low, high) in zip(scope.tables, ranges, strict=True):
             batch.put("audits", index, table.id, low, high, result.size, int(clean[table.name]))
-    return AuditResult(result.size, result.rows, result.pending, result.tables, result.findings, index)
+    return replace(result, entry=index)

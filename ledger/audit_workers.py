@@ -148,6 +148,13 @@ class Workers:
     def knows_authors(self, table: int) -> bool:
         return self.local.source_of(table).knows_authors
 
+    def seeks(self, table: Attached, low: bytes) -> bool:
+        """Whether reading a range of the table costs no more than the range; where it cannot be told it is taken not to."""
+        try:
+            return self.local.snapshot_of(table.id).seeks(table.shape, low)
+        except SourceError:
+            return False
+
     def row(self, table: Attached, key: bytes) -> bytes | None:
         """The present row of a key, in the audit's snapshot; None where there is none, or the table was not read."""
         if table not in self._tables:

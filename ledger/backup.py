@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,7 @@ from ledger.home import (
     placed,
     portable,
     read_settings,
+    settings_from,
     write_settings,
 )
 from ledger.keys import Keyring, open_box, seal_box
@@ -63,7 +64,7 @@ def read_kit(path: Path, home: Path, passphrase: bytes) -> Kit:
     """The recovery kit, for a home at `home`. KeyUnavailable where the passphrase is wrong."""
     content = open_box(path, passphrase, KIT_PURPOSE)
     try:
-        settings, sealer = placed(home, Settings(**json.loads(content["settings"]))), bytes.fromhex(content.get("sealer", ""))
+        settings, sealer = placed(home, settings_from(json.loads(content["settings"]))), bytes.fromhex(content.get("sealer", ""))
         return Kit(settings, keyring_from(content), sealer or None)
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"the recovery kit {path} is damaged: use another copy") from error
@@ -153,9 +154,10 @@ def rebuild(
         else:
             _unpack(archive, keyring, work)
             write_durably(work / KEYRING, seal_box(passphrase, KEYRING_PURPOSE, keyring_content(keyring)))
-            if read_settings(work, keyring).home_id != settings.home_id:
+            stored = read_settings(work, keyring)
+            if stored.home_id != settings.home_id:
                 raise HomeError(f"the backup {archive} is of another home: use one of {settings.name}")
-            write_settings(work, settings, keyring)
+            write_settings(work, replace(settings, tsa=stored.tsa), keyring)  # those may have been named after the kit was written
         catch_up(work, settings, keyring, taken)
     except OSError as error:
         raise HomeError(f"cannot restore in {work}: {error.strerror}") from error

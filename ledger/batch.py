@@ -12,6 +12,7 @@ from pathlib import Path
 from ledger.errors import WireError
 from ledger.journal import Journal, event
 from ledger.keys import SubjectKeys
+from ledger.rowcodec import printable
 from ledger.store import Store, write_rows
 from ledger.wire import NO_AUTHOR, Kind
 
@@ -26,15 +27,16 @@ _PUT = {
     "documents": "INSERT OR REPLACE INTO documents VALUES (?,?,?)",
     "authors": "INSERT OR REPLACE INTO authors VALUES (?,?)",
     "copies": "INSERT OR REPLACE INTO copies VALUES (?,?,?)",
-    "violations": "INSERT OR REPLACE INTO violations VALUES (?,?,?,?,?,?)",
     "audits": "INSERT OR REPLACE INTO audits VALUES (?,?,?,?,?,?)",
     "consumed": "INSERT OR IGNORE INTO consumed VALUES (?)",
     "to_consume": "INSERT OR IGNORE INTO to_consume VALUES (?,?)",
-    "checkpoints": "INSERT OR IGNORE INTO checkpoints (generation, size, root, time) VALUES (?,?,?,?)",
+    "checkpoints": "INSERT OR IGNORE INTO checkpoints (generation, size, root, time, code) VALUES (?,?,?,?,?)",
+    "timestamps": "INSERT OR REPLACE INTO timestamps VALUES (?,?,?)",
     "emptied": "DELETE FROM state WHERE tbl=?",
 }
 _MAX_SIDECAR = 1 << 28
 _FLUSH_ROWS = 5000
+_MARKS = 1000  # in one document
 _FLUSH_BYTES = 1 << 25  # deflated JSON of it stays far below _MAX_SIDECAR
 
 
@@ -70,13 +72,18 @@ class Batch:
         self._rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _PUT}
         self._state: dict[tuple[int, bytes], State | None] = {}
         self._authors: dict[str, bytes] = {}
+        self._marks: list[list[object]] = []
+        self._marked_at = 0
         self._weight = 0
         self.added = 0
 
     def add(self, body: bytes) -> int:
-        """Take in an entry; returns its index in the journal."""
-        self._bodies.append(body)
+        """Take in a record's entry; returns its index in the journal."""
         self.added += 1
+        return self._append(body)
+
+    def _append(self, body: bytes) -> int:
+        self._bodies.append(body)
         return self._first + len(self._bodies) - 1
 
     def extend(self, bodies: list[bytes], states: Sequence[Sequence[Value]]) -> None:
@@ -100,9 +107,14 @@ class Batch:
     def add_event(self, kind: Kind, document: object, time: int) -> int:
         """Take in an event entry with its document; returns its index."""
         body, salt, canonical = event(kind, document, time)
-        index = self.add(body)
+        index = self._append(body)
         self.put("documents", index, salt, canonical)
         return index
+
+    def mark(self, entry: int, key: bytes, columns: Sequence[str], author: str | None, time: int) -> None:
+        """Say more of a marked entry than it says itself, in a document that the next flush journals. `time` in milliseconds."""
+        self._marks.append([entry, key.hex(), list(columns), author if author is None else printable(author)])
+        self._marked_at = time
 
     def state(self, table: int, key: bytes) -> State | None:
         """The state of a row's record, None where the key is unknown."""
@@ -141,6 +153,9 @@ class Batch:
 
     def flush(self) -> None:
         """Write what was collected, inside the caller's transaction."""
+        for start in range(0, len(self._marks), _MARKS):
+            self.add_event(Kind.MARKS, {"marks": self._marks[start : start + _MARKS]}, self._marked_at)
+        self._marks.clear()
         for name, statement in _PUT.items():
             if self._rows[name]:
                 write_rows(self.db, statement, self._rows[name])
@@ -190,7 +205,7 @@ def derived_rows(store: Store) -> Iterator[tuple[str, list[Sequence[Value]]]]:
     """All rows of the derived tables, in runs that are small enough for a sidecar, as `replay` takes them."""
     for name, statement in _PUT.items():
         if statement.startswith("INSERT"):
-            columns = "generation, size, root, time" if name == "checkpoints" else "*"
+            columns = "generation, size, root, time, code" if name == "checkpoints" else "*"
             cursor = store.db.execute(f"SELECT {columns} FROM {name}")  # noqa: S608
             run: list[Sequence[Value]] = []
             weight = 0

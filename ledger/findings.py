@@ -39,6 +39,7 @@ _OF_FLAG = (
     (Flag.UNAUTHORISED, FindingKind.UNAUTHORISED),
     (Flag.FINAL, FindingKind.AMENDED_FINAL),
     (Flag.BACK_DATED, FindingKind.BACK_DATED),
+    (Flag.TIME_UNREADABLE, FindingKind.BACK_DATED),
     (Flag.UNCOMPARED, FindingKind.SECRET_MISSING),
 )
 

@@ -7,11 +7,12 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2s
 from pathlib import Path
+from typing import Any
 
 from ledger import canonical, rotation
 from ledger.batch import Batch, is_mirrored
@@ -38,6 +39,7 @@ class Settings:
 
     `chain` is an absolute folder or a URL, `consortium` and `journals` are contract addresses in hex, `institution` is the id on
     the chain, 0 before it is a member. `network` is the network file's text, the root of trust, empty before it is a member.
+    `tsa` lists the URLs of the time stamping authorities to ask, in this order.
     """
 
     name: str
@@ -49,6 +51,12 @@ class Settings:
     institution: int
     mirror: str | None = None
     network: str = ""
+    tsa: tuple[str, ...] = ()
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Settings from their JSON. KeyError, TypeError or ValueError where it is not that."""
+    return Settings(**{**values, "tsa": tuple(values["tsa"])})
 
 
 def chain_is_inside(path: Path, settings: Settings) -> bool:
@@ -88,7 +96,7 @@ def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
             raise HomeError(f"{path} is a home of format {version}, this program reads {_VERSION}: use the version that made it")
         if type(version) is not int:
             raise ValueError
-        code, stored = str(values.pop("code")), Settings(**values)
+        code, stored = str(values.pop("code")), settings_from(values)
         settings = placed(path, stored)
     except FileNotFoundError:
         raise HomeError(f"{path} is not a Careseal home: create one with careseal init --home {path} --name NAME") from None
@@ -131,7 +139,7 @@ class Home:
     def __init__(self, path: Path, settings: Settings, keyring: Keyring, *, readonly: bool = False) -> None:
         self.path, self.settings, self.keyring = path, settings, keyring
         self.store = Store(path / LEDGER, readonly=readonly)
-        self.journal = Journal(self.store)
+        self.journal = Journal(self.store, keyring.mirror)
         self.subjects = SubjectKeys(path / SUBJECTS, keyring, readonly=readonly)
 
     @staticmethod
@@ -200,7 +208,7 @@ class Home:
     def _checkpoint(self, batch: Batch, now: int) -> Checkpoint | None:
         made = self.journal.checkpoint(now)
         if made is not None:
-            batch.put("checkpoints", made.generation, made.size, made.root, made.time)
+            batch.put("checkpoints", made.generation, made.size, made.root, made.time, self.journal.code_of(made))
             batch.flush()
         return made
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2s
 
 from ledger import canonical
-from ledger.errors import LedgerError
+from ledger.errors import HomeError, LedgerError
 from ledger.merkle import leaf_hash
 from ledger.store import Store, write_rows
 from ledger.tree import Tree, append
 from ledger.wire import KIND_AT, EventEntry, Kind, decode_entry, encode_event
+
+_CODE = b"careseal/v1/checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,13 @@ class StoredTiles:
 
 
 class Journal:
-    """Reads of, and appends to, the journal in a Store. Appends belong inside the store's transaction."""
+    """Reads of, and appends to, the journal in a Store. Appends belong inside the store's transaction.
 
-    def __init__(self, store: Store) -> None:
-        self._store, self._db = store, store.db
+    Each checkpoint carries a code under `key`, 32 bytes: what is sealed and waits for its anchor cannot be made anew without it.
+    """
+
+    def __init__(self, store: Store, key: bytes) -> None:
+        self._store, self._db, self._key = store, store.db, key
         self.tiles = StoredTiles(store.db)
         self.tree = Tree(self.tiles)
 
@@ -111,10 +119,15 @@ class Journal:
             return None
         made = Checkpoint(self.generation, size, self.tree.root(size), time)
         self._db.execute(
-            "INSERT INTO checkpoints (size, generation, root, time) VALUES (?,?,?,?)",
-            (made.size, made.generation, made.root, made.time),
+            "INSERT INTO checkpoints (size, generation, root, time, code) VALUES (?,?,?,?,?)",
+            (made.size, made.generation, made.root, made.time, self.code_of(made)),
         )
         return made
+
+    def code_of(self, checkpoint: Checkpoint) -> bytes:
+        """The code, 32 bytes, that only this home's keyring makes for a checkpoint."""
+        numbers = struct.pack(">QQQ", checkpoint.generation, checkpoint.size, checkpoint.time)
+        return blake2s(_CODE + numbers + checkpoint.root, key=self._key).digest()
 
     def latest(self, *, anchored: bool = False) -> Checkpoint | None:
         """The last checkpoint; `anchored`: the last one on the chain."""
@@ -159,9 +172,18 @@ class Journal:
         )
 
     def _one(self, where: str, values: tuple[int, ...]) -> Checkpoint | None:
-        columns = "generation, size, root, time, tx, block, block_hash, block_time"
+        columns = "code, generation, size, root, time, tx, block, block_hash, block_time"
         row = self._db.execute(f"SELECT {columns} FROM checkpoints WHERE {where}", values).fetchone()  # noqa: S608
-        return None if row is None else Checkpoint(*row)
+        if row is None:
+            return None
+        try:
+            found = Checkpoint(*row[1:])
+            genuine = hmac.compare_digest(self.code_of(found), row[0])
+        except (TypeError, struct.error):
+            genuine = False
+        if not genuine:
+            raise HomeError("the home's checkpoints were changed by hand: restore the home with careseal restore --kit")
+        return found
 
 
 def event(kind: Kind, document: object, time: int, random: Callable[[int], bytes] = os.urandom) -> tuple[bytes, bytes, bytes]:

@@ -25,11 +25,13 @@ _DEAD, _TWICE = 2, 3
 class JournalReport:
     """What the journal showed: `violations` are entries marked when they were sealed, `configurations` those of tables and their options.
 
-    `deletions` has, for each table with lawful deletions, the first entry of one.
+    `marks` are the entries whose documents say more of the violations. `deletions` has, for each table with lawful deletions, the first
+    entry of one.
     """
 
     violations: list[int] = field(default_factory=list)
     configurations: list[int] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
     deletions: dict[int, int] = field(default_factory=dict)
     spots: list[Spot] = field(default_factory=list)
 
@@ -123,6 +125,8 @@ def _special(db: sqlite3.Connection, report: JournalReport, heads: bytearray, in
         heads[index] = 0
         if entry.kind is Kind.CONFIGURATION:
             report.configurations.append(index)
+        elif entry.kind is Kind.MARKS:
+            report.marks.append(index)
         return _document(db, report, index, entry)
     if entry.flags & VIOLATIONS:
         report.violations.append(index)

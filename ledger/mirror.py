@@ -27,9 +27,23 @@ from ledger.wire import MAX_ENTRY_BYTES
 _MAGIC = b"careseal batch 1\n"
 _NAME = re.compile(r"\d{12}\.batch")
 _MAX_HEADER = 1024
+_NONCE, _TAG, _CHECKSUM = 12, 16, 32
 _MAX_FILE = 1 << 30
 _CHUNK = 5000
-_START = "mirror_start"  # number of the first batch of the present mirror
+MIRROR_START = "mirror_start"  # number of the first batch of the present mirror
+HEAD_BYTES = len(_MAGIC) + _MAX_HEADER  # no header ends later in its file
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a batch's file says of itself: the home, its number, its entries `first` and on, and how large, in bytes, all of it is."""
+
+    home: str
+    number: int
+    first: int
+    count: int
+    size: int
+    line: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ def mirror(home: Home) -> int:
     """
     if home.settings.mirror is None:
         return home.journal.size
-    folder, start = Path(home.settings.mirror), int(home.store.meta(_START, "1") or 1)
+    folder, start = Path(home.settings.mirror), int(home.store.meta(MIRROR_START, "1") or 1)
     for (number,) in home.store.db.execute("SELECT id FROM batches ORDER BY id").fetchall():
         try:
             if number > start and not batch_path(folder, number - 1).exists():
@@ -96,7 +110,7 @@ def start_mirror(home: Home, folder: Path) -> None:
         for first, count, rows in _everything(home):
             db.execute("INSERT INTO batches VALUES (?,?,?,?)", (number, first, count, pack_sidecar(rows)))
             number += 1
-        for name, value in ((_START, start), ("batch", number - 1), ("mirrored_sid", home.subjects.highest())):
+        for name, value in ((MIRROR_START, start), ("batch", number - 1), ("mirrored_sid", home.subjects.highest())):
             home.store.set_meta(name, str(value))
 
 
@@ -137,9 +151,10 @@ def _everything(home: Home) -> Iterator[tuple[int, int, Rows]]:
 
 def _encode(home: Home, number: int, first: int, bodies: list[bytes], sidecar: bytes) -> bytes:
     digest = sha256(b"".join(bodies)).hexdigest()
-    about = {"home": home.settings.home_id, "number": number, "first": first, "count": len(bodies), "entries": digest}
+    rest = sum(2 + len(body) for body in bodies) + _NONCE + len(sidecar) + _TAG + _CHECKSUM
+    about = {"home": home.settings.home_id, "number": number, "first": first, "count": len(bodies), "entries": digest, "rest": rest}
     header = json.dumps(about).encode() + b"\n"
-    nonce = os.urandom(12)
+    nonce = os.urandom(_NONCE)
     box = nonce + AESGCM(home.keyring.mirror).encrypt(nonce, sidecar, header)
     parts = [_MAGIC, header, *(len(body).to_bytes(2, "big") + body for body in bodies), box]
     content = b"".join(parts)
@@ -161,27 +176,39 @@ def read_batch(path: Path, keyring: Keyring, home_id: str) -> MirrorBatch:
 
 
 def _decode(content: bytes, keyring: Keyring, home_id: str) -> MirrorBatch:
-    body, digest = content[:-32], content[-32:]
-    end = body.find(b"\n", len(_MAGIC), len(_MAGIC) + _MAX_HEADER) + 1
-    if not body.startswith(_MAGIC) or not end or sha256(body).digest() != digest:
+    body, digest = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    header = header_of(content[:HEAD_BYTES])
+    if len(content) != header.size or sha256(body).digest() != digest:
         raise WireError("not a whole mirror batch")
-    line = body[len(_MAGIC) : end]
-    header = json.loads(line)
-    number, first, count = (int(header[name]) for name in ("number", "first", "count"))
-    if header["home"] != home_id:
+    if header.home != home_id:
         raise WireError("a batch of another home")
+    end = len(_MAGIC) + len(header.line)
     entries, at = [], end
-    for _ in range(count):
+    for _ in range(header.count):
         length = int.from_bytes(body[at : at + 2], "big")
         if not 0 < length <= MAX_ENTRY_BYTES or at + 2 + length > len(body):
             raise WireError("an entry is cut off")
         entries.append(body[at + 2 : at + 2 + length])
         at += 2 + length
     try:
-        sidecar = AESGCM(keyring.mirror).decrypt(body[at : at + 12], body[at + 12 :], line)
+        sidecar = AESGCM(keyring.mirror).decrypt(body[at : at + _NONCE], body[at + _NONCE :], header.line)
     except InvalidTag as error:
         raise KeyUnavailable("the recovery kit does not belong to this mirror") from error
-    return MirrorBatch(number, first, entries, unpack_sidecar(sidecar))
+    return MirrorBatch(header.number, header.first, entries, unpack_sidecar(sidecar))
+
+
+def header_of(head: bytes) -> Header:
+    """The header in a file's first HEAD_BYTES bytes. WireError where there is none."""
+    end = head.find(b"\n", len(_MAGIC)) + 1
+    if not head.startswith(_MAGIC) or not end:
+        raise WireError("not a mirror batch")
+    line = head[len(_MAGIC) : end]
+    try:
+        values = json.loads(line)
+        number, first, count, rest = (int(values[name]) for name in ("number", "first", "count", "rest"))
+        return Header(str(values["home"]), number, first, count, end + rest, line)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WireError("not a mirror batch") from error
 
 
 def batches(folder: Path, keyring: Keyring, home_id: str, after: int) -> Iterator[MirrorBatch]:
@@ -208,11 +235,15 @@ def take_in(home: Home, batch: MirrorBatch) -> set[int]:
     if batch.first > size or known != batch.entries[:have]:
         raise HomeError("the mirror and the home have different histories: restore with --kit, from the mirror alone")
     foreign = home.subjects.put([(int(row[0] or 0), _bytes(row[1]), _bytes(row[2]) or None) for row in batch.rows.get("subjects", [])])
+    before = int(home.store.meta("batch", "0") or 0)
     with home.store.transaction() as db:
         replay(home.store, batch.rows)
         if have < len(batch.entries):
             home.journal.append(batch.entries[have:])
         db.execute("DELETE FROM batches")
+        if not before or (size and not batch.first):
+            # The mirror begins here: what it was before this batch, if anything, is not in it.
+            home.store.set_meta(MIRROR_START, str(batch.number))
         home.store.set_meta("batch", str(batch.number))
         home.store.set_meta("mirrored_sid", str(home.subjects.highest()))
     return foreign

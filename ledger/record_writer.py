@@ -1,8 +1,7 @@
-"""Writing the entries of one table's records, with everything the home keeps beside them: states, copies, violations."""
+"""Writing the entries of one table's records, with everything the home keeps beside them: states, copies, marks."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence, Set
 
@@ -38,15 +37,15 @@ class RecordWriter:
             return "subject:" + subject
         return f"row:{self._table.name}:{key.hex()}" if self._table.options.subject == "@row" else f"table:{self._table.name}"
 
-    def new_rows(self, rows: Rows, flags: Flag, late: Callable[[Sequence[bytes]], bool]) -> None:
-        """Seal rows that have no record yet, many at once; those whose fields are `late` are marked as back-dated."""
+    def new_rows(self, rows: Rows, flags: Flag, late: Callable[[Sequence[bytes]], int]) -> None:
+        """Seal rows that have no record yet, many at once; `late` gives the flag of a row whose fields declare no credible time, else 0."""
         keys, subjects = rows.keys, rows.subjects or [None] * len(rows.keys)
         labels = list(map(self._label, subjects, keys))
         sids = self._subjects.sids(labels)
         secrets_of = self._subjects.keys(sids.values())
         ids, bodies, states = os.urandom(16 * len(keys)), [], []
         table, fields_of, algorithm, index = self._table.id, rowcodec.fields, int(self._algorithm), self._batch.next
-        in_time, back_dated = int(flags), int(flags | Flag.BACK_DATED)  # operators of an IntFlag are slow
+        in_time = int(flags)  # operators of an IntFlag are slow
         for i, (key, row, label) in enumerate(zip(keys, rows.rows, labels, strict=True)):
             sid, record = sids[label], ids[16 * i : 16 * i + 16]
             subject_key = secrets_of.get(sid)
@@ -58,7 +57,7 @@ class RecordWriter:
             secret = record_secret(subject_key, record, 1)
             fields = fields_of(self._encoding, row)
             made = commit(algorithm, secret, row, fields)
-            marked = back_dated if late(fields) else in_time
+            marked = in_time | late(fields)
             bodies.append(
                 encode_record(
                     1, self._now, table, marked, record, 1, None, blinded_subject(subject_key, record), NO_AUTHOR, algorithm,
@@ -67,7 +66,7 @@ class RecordWriter:
             )  # fmt: skip
             states.append((table, key, index + i, sid, 1))
             if marked != in_time:
-                self.violation(index + i, key, (self._table.options.time or "",), None, None)
+                self._batch.mark(index + i, key, (self._table.options.time or "",), None, self._now)
             if self._copies:
                 self._keep(index + i, sid, secret, row)
         self._batch.extend(bodies, states)
@@ -148,11 +147,7 @@ class RecordWriter:
     def _keep(self, index: int, sid: int, secret: bytes, row: bytes) -> None:
         self._batch.put("copies", index, sid, AESGCM(copy_key(secret)).encrypt(_NONCE, row, None))
 
-    def violation_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], before: State | None, author: str | None) -> None:
-        """Note what was found when a change was sealed, where its flags say that something was."""
+    def mark_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], author: str | None) -> None:
+        """Say what was found when a change was sealed, where its flags tell that something was."""
         if flags & VIOLATIONS:
-            self.violation(made.entry, key, columns, None if before is None else before.entry, author)
-
-    def violation(self, entry: int, key: bytes, columns: Sequence[str], before: int | None, author: str | None) -> None:
-        """Note key, columns and author of a marked entry: the entry itself carries only the kinds of violation."""
-        self._batch.put("violations", entry, self._table.id, key, json.dumps(list(columns)), before, author)
+            self._batch.mark(made.entry, key, columns, author, self._now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from ledger.commitment import copy_key, digest_function, record_secret
 from ledger.errors import LedgerError, WireError
 from ledger.findings import ORDER, Finding, FindingKind, IntactAt, Spot, kind_of
 from ledger.home import Home
+from ledger.journal_pass import JournalReport
 from ledger.merge import read_states
 from ledger.tables import Attached
 from ledger.wire import RECORD, Flag, Kind, RecordEntry, decode_entry
@@ -30,7 +30,7 @@ class Reporter:
 
     def __init__(self, home: Home, tables: Mapping[int, Attached], values: bool) -> None:
         self._home, self._tables, self._values = home, tables, values
-        self._documents: dict[int, dict[str, tuple[int, int]]] = {}
+        self._documents: dict[int, dict[str, dict[str, Any]]] = {}
         self._authors = dict(home.store.db.execute("SELECT id, name FROM authors"))
 
     def findings(self, spots: Iterable[Spot], present: PresentRows) -> list[Finding]:
@@ -47,18 +47,31 @@ class Reporter:
             return entry.table, entry.record
         return None if spot.key is None else (spot.table, spot.key)
 
-    def marked(self, entries: Sequence[int], tables: Set[int]) -> list[Spot]:
-        """What was found when changes were sealed: those of the marked `entries` that belong to `tables`."""
-        known = {row[0]: row[1:] for row in self._home.store.db.execute("SELECT entry, key, columns, author FROM violations")}
-        marked = [(index, entry) for index in entries if (entry := self._entry(index)) is not None and entry.table in tables]
+    def marked(self, journal: JournalReport, tables: Set[int]) -> list[Spot]:
+        """What was found when changes were sealed: those of the journal's marked entries that belong to `tables`."""
+        known = self._told(journal.marks)
+        marked = [(index, entry) for index in journal.violations if (entry := self._entry(index)) is not None and entry.table in tables]
         keys = self._keys_of({(entry.table, entry.record): known[index][0] for index, entry in marked if index in known})
         spots = []
         for index, entry in marked:
-            _, listed, author = known.get(index, (None, "[]", None))
-            key, columns = keys.get((entry.table, entry.record)), tuple(json.loads(listed))
-            detail = "found when the change was sealed"
-            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, detail, marked=True))
+            _, columns, author = known.get(index, (None, (), None))
+            key = keys.get((entry.table, entry.record))
+            words = ["found when the change was sealed"]
+            if entry.flags & Flag.TIME_UNREADABLE:
+                words.append("its declared time cannot be read")
+            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, "; ".join(words), marked=True))
         return spots
+
+    def _told(self, marks: Sequence[int]) -> dict[int, tuple[bytes, tuple[str, ...], str | None]]:
+        """Key, columns and author of marked entries, from the journalled documents about them; a damaged one is a finding of its own."""
+        told: dict[int, tuple[bytes, tuple[str, ...], str | None]] = {}
+        for index in marks:
+            try:
+                listed: list[Any] = canonical.decode(self._home.journal.document(index)[1])["marks"]  # type: ignore[assignment]
+                told |= {entry: (bytes.fromhex(key), tuple(columns), author) for entry, key, columns, author in listed}
+            except (LedgerError, KeyError, TypeError, ValueError):
+                continue
+        return told
 
     def _keys_of(self, noted: dict[tuple[int, bytes], bytes]) -> dict[tuple[int, bytes], bytes]:
         """The present key of each record; the noted one where no row of the index is the record's any more."""
@@ -117,7 +130,7 @@ class Reporter:
             (table, anchored if until is None else min(anchored, until), -1 if entry is None else entry, key, key),
         )
         sealed = None if until is None else self._seal_before(until)
-        covering = (row[0] for row in rows if self._was_clean(row[0], self._tables[table].name, sealed))
+        covering = (row[0] for row in rows if self._was_clean(row[0], self._tables[table].name, key, sealed))
         audit = next(covering, None)
         if audit is not None:
             checkpoint = self._home.journal.anchor_of(audit)
@@ -136,20 +149,24 @@ class Reporter:
         sizes = self._home.store.db.execute("SELECT size FROM checkpoints WHERE size<=? ORDER BY size DESC", (entry,))
         return next((size for (size,) in sizes if decode_entry(self._home.journal.entry(size - 1)).kind is not Kind.RESTORE), 0)
 
-    def _was_clean(self, audit: int, table: str, sealed: int | None) -> bool:
-        """Whether the journalled document of an audit says that it found nothing in a table; the home's own note proves nothing.
+    def _was_clean(self, audit: int, table: str, key: bytes | None, sealed: int | None) -> bool:
+        """Whether the journalled document of an audit says that it found nothing in a part of a table that has this key.
+
+        The home's own note only says where to look.
 
         With `sealed`, it must be older than that, or have met no row whose change was waiting to be sealed.
         """
         if audit not in self._documents:
             try:
                 document: dict[str, Any] = canonical.decode(self._home.journal.document(audit)[1])
-                parts = document["audit"]["tables"]
-                self._documents[audit] = {part["table"]: (part["findings"], part["pending"]) for part in parts}
+                self._documents[audit] = {part["table"]: part for part in document["audit"]["tables"]}
             except (LedgerError, KeyError, TypeError):
                 self._documents[audit] = {}
-        findings, pending = self._documents[audit].get(table, (1, 0))
-        return findings == 0 and (sealed is None or audit < sealed or pending == 0)
+        part = self._documents[audit].get(table)
+        if part is None or part["findings"] or (sealed is not None and audit >= sealed and part["pending"]):
+            return False
+        bare = "" if key is None else key.hex()
+        return (part["from"] is None or part["from"] <= bare) and (part["to"] is None or bare < part["to"])
 
     def _shown(
         self, spot: Spot, table: Attached, judged: int | None, present: PresentRows

@@ -92,7 +92,7 @@ class TablePass:
         """Findings about the table as a whole: its columns, its capture; `unread` as in the reports."""
         spots = []
         try:
-            now = self._snapshot.describe(self._table.name, self._table.shape.key)
+            now = self._snapshot.describe(self._table.shape.table, self._table.shape.key)
         except SourceError as error:
             return [Spot(FindingKind.SCHEMA_CHANGED, self._table.id, detail=str(error))]
         was_types, now_types = ({column.name: column.type for column in shape.columns} for shape in (self._table.shape, now))
@@ -107,7 +107,7 @@ class TablePass:
 
     def _schema_holds(self) -> bool:
         try:
-            now = self._snapshot.describe(self._table.name, self._table.shape.key)
+            now = self._snapshot.describe(self._table.shape.table, self._table.shape.key)
         except SourceError:
             return False
         return set(self._table.shape.names) <= set(now.names)

@@ -72,7 +72,7 @@ class TableSealer:
     def new_rows(self, rows: Rows, flags: Flag) -> None:
         """Seal rows that have no record yet, many at once."""
         exempt = self._time_column is None or flags & Flag.BASELINE
-        self._writer.new_rows(rows, flags, (lambda fields: False) if exempt else self._late)
+        self._writer.new_rows(rows, flags, (lambda fields: 0) if exempt else self._late)
 
     def change(self, change: Change) -> None:
         """Seal one captured change."""
@@ -188,7 +188,7 @@ class TableSealer:
         elif change.closed:
             flags |= Flag.FINAL
         made = self._writer.append(Kind.DELETED, flags, None if lasting else key, judged.state, None, None, change.author)
-        self._writer.violation_if(flags, made, key, judged.columns, judged.state, change.author)
+        self._writer.mark_if(flags, made, key, judged.columns, change.author)
 
     def _write(self, change: Change, key: bytes, judged: _Judged, taken_over: bool) -> None:
         state, flags, columns = judged.state, judged.flags | self._unauthorised(change), judged.columns
@@ -209,15 +209,15 @@ class TableSealer:
         fixed = tuple(name for name in self._options.immutable if name in change.changed)
         if amended is not None and (fixed or (change.closed and change.changed)):
             flags, columns = flags | Flag.FINAL, columns or fixed or change.changed
-        if change.row is not None and self._is_back_dated(change.row, amended, judged.first):
-            flags, columns = flags | Flag.BACK_DATED, columns or (self._options.time or "",)
+        if change.row is not None and (back_dated := self._back_dating(change.row, amended, judged.first)):
+            flags, columns = flags | Flag(back_dated), columns or (self._options.time or "",)
         if flags & Flag.UNAUTHORISED:
             columns = columns or change.changed
         kind = Kind.WRITTEN if amended is None else Kind.AMENDED
         made = self._writer.append(kind, flags, new_key, state, change.row, change.subject, change.author)
         if moved and not taken_over:
             self._batch.set_state(self._table.id, key, None)
-        self._writer.violation_if(flags, made, new_key, columns, state, change.author)
+        self._writer.mark_if(flags, made, new_key, columns, change.author)
 
     def _make_room(self, change: Change, key: bytes) -> None:
         """A record moves to this key: what is there was replaced, or moves on in the same statement, or is gone unseen."""
@@ -252,14 +252,13 @@ class TableSealer:
         known = self._knows_authors and bool(self._options.writers)
         return Flag.UNAUTHORISED if known and change.author not in self._options.writers else Flag(0)
 
-    def _is_back_dated(self, row: bytes, amended: State | None, first: bytes | None) -> bool:
-        """Whether the row declares too early a time: a new record's, or one that an amendment moved back by more than the grace."""
-        if self._time_column is None or not self._late(rowcodec.fields(self._encoding, row)):
-            return False
-        if amended is None or first is None or self._never_sealed(amended):
-            return True
-        was, now = (self._declared(rowcodec.fields(self._encoding, version)) for version in (first, row))
-        return was is None or now is None or now < was - self._options.grace
+    def _back_dating(self, row: bytes, amended: State | None, first: bytes | None) -> int:
+        """The flag of too early or unreadable a time: a new record's, or one that an amendment moved back by more than the grace."""
+        late = 0 if self._time_column is None else self._late(rowcodec.fields(self._encoding, row))
+        if late != Flag.BACK_DATED or amended is None or first is None or self._never_sealed(amended):
+            return late
+        was, now = (declared_time(self._declared(rowcodec.fields(self._encoding, version))) for version in (first, row))
+        return late if was is None or now is None or now < was - self._options.grace else 0
 
     def _never_sealed(self, state: State) -> bool:
         """Whether the record began in this seal, and none of its versions has content yet."""
@@ -271,10 +270,14 @@ class TableSealer:
             index = entry.previous
         return False
 
-    def _late(self, fields: Sequence[bytes]) -> bool:
-        """Whether the declared time is further than the grace before the checkpoint that precedes this seal."""
-        declared = self._declared(fields)
-        return declared is not None and self._last_checkpoint is not None and declared < self._last_checkpoint - self._options.grace
+    def _late(self, fields: Sequence[bytes]) -> int:
+        """A flag where the declared time is further than the grace before the checkpoint that precedes this seal, or cannot be read."""
+        text = self._declared(fields)
+        declared = declared_time(text)
+        if declared is None:
+            return 0 if text is None else int(Flag.TIME_UNREADABLE)
+        late = self._last_checkpoint is not None and declared < self._last_checkpoint - self._options.grace
+        return int(Flag.BACK_DATED) if late else 0
 
-    def _declared(self, fields: Sequence[bytes]) -> float | None:
-        return None if self._time_column is None else declared_time(rowcodec.display(self._encoding, fields[self._time_column]))
+    def _declared(self, fields: Sequence[bytes]) -> str | None:
+        return None if self._time_column is None else rowcodec.display(self._encoding, fields[self._time_column])

@@ -58,9 +58,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A table under seal. `sealed`: its baseline is in the journal. `entry` is its configuration entry."""
+    """A table under seal. `sealed`: its baseline is in the journal. `entry` is its configuration entry.
+
+    `name` is its name in this home, which no other attached table has in any case of letters.
+    """
 
     id: int
+    name: str
     source: str  # SQLAlchemy URL
     shape: Shape
     options: Options
@@ -68,13 +72,10 @@ class Attached:
     sealed: bool = False
     detached: bool = False
 
-    @property
-    def name(self) -> str:
-        return self.shape.table
-
     def document(self) -> dict[str, object]:
         """What the journal commits to about this table; it names no server and no person."""
-        return {"attach": {"id": self.id, **_shape_document(self.shape), "options": _plain(asdict(self.options))}}
+        names = {"table": self.name, "source_table": self.shape.table}
+        return {"attach": {"id": self.id, **_shape_document(self.shape), **names, "options": _plain(asdict(self.options))}}
 
     def put(self, batch: Batch, keyring: Keyring) -> None:
         """Write the table's record with this batch; the URL, which may hold a password, is encrypted."""
@@ -97,7 +98,7 @@ def attached_tables(home: Home, *, detached: bool = False) -> list[Attached]:
     try:
         tables = [
             Attached(
-                row[0], box.decrypt(row[1][:12], row[1][12:], _bound(row[0], *row[2:])).decode(), shape_from(json.loads(row[3])),
+                row[0], row[2], box.decrypt(row[1][:12], row[1][12:], _bound(row[0], *row[2:])).decode(), shape_from(json.loads(row[3])),
                 _options(json.loads(row[4])), row[5], bool(row[6]), bool(row[7]),
             )
             for row in rows

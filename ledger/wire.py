@@ -42,6 +42,7 @@ class Kind(IntEnum):
     HOLD = 20
     PERSON = 21
     RESTORE = 24
+    MARKS = 25  # key, columns and author of marked record entries before it
 
 
 class Flag(IntFlag):
@@ -58,6 +59,7 @@ class Flag(IntFlag):
     BACK_DATED = 0x1000
     DELETION = 0x2000  # deletion is not allowed, or was not captured
     UNCOMPARED = 0x4000  # what the row had been could not be held against its entry: the subject's key was gone
+    TIME_UNREADABLE = 0x8000  # its declared time cannot be read, so nobody can tell whether it is back-dated
 
 
 VIOLATIONS = Flag(sum(flag for flag in Flag if flag >= Flag.ALTERED_BEFORE))

@@ -24,7 +24,7 @@ from node.server import read_endpoint
 
 PASSPHRASE = "correct horse"
 TABLES = ("visit", "lab_result")
-DERIVED = ("entries", "tiles", "tables", "state", "documents", "authors", "copies", "violations", "audits", "consumed")
+DERIVED = ("entries", "tiles", "tables", "state", "documents", "authors", "copies", "audits", "consumed", "timestamps")
 
 SCHEMA = """
 PRAGMA journal_mode=WAL;

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 -- identifiers are quoted, and values are literals of psycopg
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,20 @@ class PostgresSnapshot:
                     yield Rows(keys[begin:end], lines[begin:end], marks and marks[begin:end])
                 if end < len(keys):
                     break
+
+    def seeks(self, shape: Shape, low: bytes) -> bool:
+        """Whether reading from `low` on can begin there, by an index that has the order of sort keys; else all rows are read and sorted."""
+        with self._lease() as connection:
+            table = self._table(connection, shape.table)
+            key = table.of(shape)[: len(shape.key)]
+            order = ", ".join(map(_order, key))
+            query = f"SELECT 1 FROM {table.sql} AS {ROW}{_within(connection, shape, key, low, None)} ORDER BY {order}"
+            with connection.transaction(force_rollback=True):
+                # What the planner would choose depends on the table's size; whether it has the choice does not.
+                for setting in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+                    connection.execute(f"SET LOCAL {setting} = off")
+                plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN (COSTS OFF) {query}"))
+        return "Index Cond:" in plan and not re.search(r"^[ >-]*Sort$", plan, re.MULTILINE)
 
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
         """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError.

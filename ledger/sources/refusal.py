@@ -14,7 +14,7 @@ class ColumnMissing(SourceError):
 
 
 class OtherHome(SourceError):
-    """Another home captures the table's changes."""
+    """Another home captures the table's changes, or this one does under another name."""
 
     def __init__(self, table: str) -> None:
-        super().__init__(f"table {table} is attached to another Careseal home already: detach it there first")
+        super().__init__(f"table {table} is attached already, to another Careseal home or under another name: detach it there first")

@@ -103,6 +103,15 @@ class SqliteSnapshot:
         if data:
             yield Rows(keys, data, marks if path else None)
 
+    def seeks(self, shape: Shape, low: bytes) -> bool:
+        """Whether reading from `low` on begins there, by an index that has the order of sort keys; else all rows are read and sorted."""
+        with explained(self._place):
+            table = look(self._connection, shape.table)
+            condition, values = _within(table, shape, low, None)
+            query = f"SELECT 1 FROM main.{quote(table.name)} AS careseal_row{condition} ORDER BY {_order(table, shape)}"
+            steps = [str(step[-1]) for step in self._connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+        return any(step.startswith("SEARCH") for step in steps) and not any("TEMP B-TREE" in step for step in steps)
+
     def changes(self, shape: Shape, *, subject: str | None, final: str | None) -> Iterator[list[Change]]:
         """The queued changes in the order in which they were made, about a thousand at a time. Raises SourceError.
 

@@ -64,22 +64,23 @@ def test_documents_for_programs(place):
     folder.mkdir()
     world = World(folder)
     made = world.ok("init", "--name", "First Hospital", "--kit", world.kit, *world.more, "--json").json
-    assert made.keys() == {"home", "institution", "chain", "chain_id", "network", "kit", "mirror"}
+    assert made.keys() == {"home", "institution", "chain", "chain_id", "network", "kit", "mirror", "tsa"}
     world.create_database()
     attached = world.ok("attach", *world.attachment, "--json").json
     assert attached == {"attached": [{"table": "visit", "key": ["visit_id"], "columns": 3},
                                      {"table": "lab_result", "key": ["accession", "item"], "columns": 4}], "remarks": []}  # fmt: skip
     world.change()
     sealed = world.ok("seal", "--json").json
-    assert sealed.keys() == {"added", "size", "root", "block", "tx", "seconds", "receipt"}
+    assert sealed.keys() == {"added", "size", "root", "block", "tx", "seconds", "receipt", "timestamp"}
     assert re.fullmatch("[0-9a-f]{64}", sealed["root"]) and re.fullmatch("0x[0-9a-f]{64}", sealed["tx"])
     assert (sealed["size"], bytes.fromhex(sealed["root"])) == world.checkpoints()[-1]
     status = world.ok("status", "--json").json
-    listed = "name institution chain chain_id size anchored chain_size outbox mirror chain_inside founding tables"
+    listed = "name institution chain chain_id size anchored chain_size outbox mirror mirror_faults tsa stamped chain_inside founding tables"
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    assert verified.keys() == {"ok", "rows", "pending", "seconds", "size", "externally_anchored", "tables", "findings"}
+    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings former"
+    assert verified.keys() == set(listed.split())
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}
     assert world.ok("node members", "--json").json.keys() == {"members", "proposals"}
@@ -87,7 +88,9 @@ def test_documents_for_programs(place):
     assert backup.keys() == {"file", "bytes", "size", "chain"} and backup["bytes"] == (world.folder / "backup").stat().st_size
     exported = world.ok("evidence export", "lab_result", "a1", "k", "-o", world.folder / "evidence.json", "--json").json
     assert exported.keys() == {"file", "bytes", "size", "block"}
-    assert world.ok("detach", "--table", "visit", "--json").json == {"detached": ["visit"]}
+    detached = world.ok("detach", "--table", "visit", "--json").json
+    assert detached.keys() == {"detached", "audits"} and detached["detached"] == ["visit"]
+    assert [(audit["table"], audit["findings"]) for audit in detached["audits"]] == [("visit", {})]
 
 
 def test_a_finding_as_programs_read_it(sealed):
@@ -106,6 +109,72 @@ def test_a_finding_as_programs_read_it(sealed):
     assert (finding["before"], finding["after"]) == ({"value": "4.1"}, {"value": "1.0"})
     assert finding["intact_at"].keys() == {"size", "root", "block", "time"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", finding["intact_at"]["time"])
+
+
+def test_holes_in_the_mirror_are_told_with_what_to_do_and_are_no_findings(sealed):
+    assert sealed.ok("verify", "--json").json["mirror_faults"] == sealed.ok("status", "--json").json["mirror_faults"] == []
+    one, two = sorted(sealed.mirror.iterdir())[:2]
+    one.unlink()
+    two.write_bytes(two.read_bytes()[:-1])
+    faults = [{"fault": "missing", "first": 1, "last": 1}, {"fault": "truncated", "first": 2, "last": 2}]
+    verified = sealed.ok("verify", "--json").json
+    assert (verified["ok"], verified["findings"], verified["mirror_faults"]) == (True, [], faults)
+    assert sealed.ok("status", "--json").json["mirror_faults"] == faults
+    for command in ("verify", "status"):
+        told = sealed.ok(command).out
+        assert "warning: batches 1 to 1 of the mirror: missing\nwarning: batches 2 to 2 of the mirror: truncated\n" in told
+        assert "careseal seal --new-mirror DIR" in told
+    assert "INTACT" in sealed.ok("verify").out
+    sealed.ok("seal", "--new-mirror", sealed.folder / "another")
+    assert sealed.ok("verify", "--json").json["mirror_faults"] == []
+
+
+def test_a_table_with_findings_is_detached_only_on_demand_and_verify_remembers_it(sealed):
+    with closing(sqlite3.connect(sealed.database)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='visit'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE visit SET note='forged' WHERE visit_id=1")
+        connection.commit()
+    refused = sealed.run("detach", "--json")
+    assert (refused.code, refused.json["detached"]) == (1, [])
+    visit, lab = refused.json["audits"]
+    assert (visit["findings"], lab["findings"]) == ({"altered": 1, "capture_disabled": 1}, {})
+    told = sealed.run("detach", "--table", "visit")
+    assert told.code == 1 and "ALTERED  visit [visit_id=1]" in told.out and "--with-findings" in told.out and told.err == ""
+    assert sealed.run("verify", "--json").json["former"] == []
+    done = sealed.ok("detach", "--table", "visit", "--with-findings")
+    assert "visit: 2 open findings (ALTERED 1, CAPTURE_DISABLED 1), SHA-256 " in done.out and "visit is detached" in done.out
+    sealed.ok("attach", sealed.url, "--table", "visit", "--deletable")
+    sealed.ok("seal")
+    (former,) = sealed.ok("verify", "--json").json["former"]
+    assert (former["table"], former["findings"]) == ("visit", {"altered": 1, "capture_disabled": 1})
+    line = f"an earlier attachment of visit ended at journal entry {former['entry']} with 2 open findings (ALTERED 1, CAPTURE_DISABLED 1)"
+    assert line in sealed.ok("verify").out
+    sealed.database.rename(sealed.database.with_name("away"))
+    assert sealed.ok("detach", "--gone", "--json").json == {"detached": ["lab_result", "visit"], "audits": []}
+    sealed.database.with_name("away").rename(sealed.database)
+    sealed.ok("attach", sealed.url, "--table", "lab_result", "--deletable")
+    sealed.ok("seal")
+    assert "an earlier attachment of lab_result ended at journal entry" in (out := sealed.ok("verify").out) and "without an audit" in out
+
+
+def test_every_command_takes_the_name_that_a_table_has_in_the_home(sealed):
+    second, evidence = sealed.folder / "second.db", sealed.folder / "evidence.json"
+    with closing(sqlite3.connect(second)) as connection:
+        connection.executescript("CREATE TABLE visit (visit_id INTEGER PRIMARY KEY, note TEXT); INSERT INTO visit VALUES (1, 'other')")
+    assert "--as NAME" in sealed.refused("attach", f"sqlite:///{second}", "--table", "visit")
+    assert "exactly one --table" in sealed.refused("attach", f"sqlite:///{second}", "--table", "visit", "--table", "x", "--as", "y")
+    attached = sealed.ok("attach", f"sqlite:///{second}", "--table", "visit", "--as", "second visit", "--json").json
+    assert attached["attached"] == [{"table": "second visit", "key": ["visit_id"], "columns": 2}]
+    sealed.ok("seal")
+    assert [part["table"] for part in sealed.ok("verify", "--table", "second visit", "--json").json["tables"]] == ["second visit"]
+    assert sealed.ok("status", "--json").json["tables"][2]["table"] == "second visit"
+    sealed.ok("evidence export", "second visit", "1", "-o", evidence)
+    trusted = ("--network", sealed.home / "network.json")
+    proved = sealed.ok("evidence verify", evidence, *trusted, "--values", "--json").json
+    assert (proved["table"], proved["source_table"], proved["values"]["note"]) == ("second visit", "visit", "other")
+    assert "in its database the table is called visit" in sealed.ok("evidence verify", evidence, *trusted).out
+    assert sealed.ok("detach", "--table", "second visit", "--json").json["detached"] == ["second visit"]
 
 
 def test_the_home_may_come_from_the_environment(sealed):

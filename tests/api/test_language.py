@@ -15,6 +15,7 @@ from string import Formatter
 import pytest
 
 from anchoring.errors import EvidenceInvalid
+from anchoring.verify import Verified
 from api import cli, console, extract, foreign
 from api.errors import FAILED
 from api.language import REPORT, _, choose, language, reported, set_language
@@ -394,15 +395,15 @@ AUDIT = AuditResult(9, 3, 1, [TableResult("visit", 3, 1, 1, False)], [
 
 
 def test_json_is_the_same_in_every_language(chinese):
-    in_chinese = json.dumps(console.audit_json(AUDIT, 1.0, False))
+    in_chinese = json.dumps(console.audit_json(Verified(AUDIT, False), 1.0))
     set_language("en")
-    assert in_chinese == json.dumps(console.audit_json(AUDIT, 1.0, False))
+    assert in_chinese == json.dumps(console.audit_json(Verified(AUDIT, False), 1.0))
     assert '"capture_disabled"' in in_chinese
     assert "trigger a is missing" in in_chinese
 
 
 def test_an_audit_is_told_in_chinese(chinese, capsys):
-    console.print_audit(AUDIT, 1.0, False)
+    console.print_audit(Verified(AUDIT, False), 1.0)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "未留痕修改  visit [visit_id=7]  列：status  写入者 root  截至 1970-01-01T00:00:00Z 完好（区块 4）"
     assert lines[1] == "    status：修改前：open  修改后：closed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -33,7 +34,11 @@ def larger(place):
 
 
 def behind_the_triggers(world: World, statement: str) -> None:
-    with closing(sqlite3.connect(world.database, isolation_level=None)) as connection:
+    behind(world.database, statement)
+
+
+def behind(database, statement: str) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type='trigger'").fetchall()
         for name, _sql in triggers:
             connection.execute(f'DROP TRIGGER "{name}"')
@@ -96,6 +101,42 @@ def test_an_alteration_anywhere_is_found_within_the_time(larger, row):
     behind_the_triggers(larger, f"UPDATE {table} SET patient='p0' WHERE {where}")
     outcome = larger.run("run", "--every", "1s", "--full-audit-every", "4s", "--cycles", "6", before=no_waiting)
     assert outcome.code == 1 and f"ALTERED  {table}" in outcome.out
+
+
+def test_a_finding_is_told_once_while_it_is_open_and_once_more_after_a_restart(larger):
+    behind_the_triggers(larger, "UPDATE visit SET patient='p0' WHERE visit_id=120")
+    behind_the_triggers(larger, "DELETE FROM lab_result WHERE accession='b7'")
+    for whole in ("1s", "3s"):
+        outcome = larger.run("run", "--every", "1s", "--full-audit-every", whole, "--cycles", "8", before=no_waiting)
+        assert outcome.code == 1
+        for line in ("NEW  ALTERED  visit [visit_id=120]", "NEW  DELETED  lab_result [accession=b7, item=na]"):
+            assert outcome.out.count(line) == outcome.out.count(line.removeprefix("NEW  ")) == 1
+        assert outcome.out.splitlines()[-1].endswith("2 findings: 0 new, 0 changed, 0 gone")
+
+
+def test_programs_are_told_in_lines_what_came_and_went(larger):
+    behind_the_triggers(larger, "UPDATE visit SET patient='p0' WHERE visit_id=120")
+    outcome = larger.run("run", "--every", "1s", "--full-audit-every", "1s", "--cycles", "3", "--json", before=mending(larger.database))
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    rounds = [line for line in lines if line["event"] == "round"]
+    assert [(line["findings"], line["new"], line["changed"], line["gone"]) for line in rounds] == [(1, 1, 0, 0), (0, 0, 0, 1), (0, 0, 0, 0)]
+    assert [(line["event"], line["kind"], line["key"]) for line in lines if line["event"] != "round"] == [
+        ("new", "altered", {"visit_id": 120}), ("gone", "altered", {"visit_id": 120})]  # fmt: skip
+    assert rounds[0].keys() == {"event", "time", "added", "block", "rows", "mirror_faults", "findings", "new", "changed", "gone"}
+
+
+def mending(database):
+    """Between rounds the alteration is undone, behind the triggers as it was made."""
+
+    def before() -> None:
+        import threading
+
+        def wait(self, timeout=None):
+            behind(database, "UPDATE visit SET patient='p3' WHERE visit_id=120")
+
+        threading.Event.wait = wait
+
+    return before
 
 
 def no_waiting() -> None:

@@ -294,7 +294,7 @@ def record_entry(data: bytes) -> Entry:
         data[1], _u(data, 8, 10), _u(data, 10, 12), _u(data, 28, 32), data[62], data[63:95], data[95:127], _u(data, 127, 129), data[129:]
     )
     content = bool(entry.flags & 2)
-    if entry.flags & ~0x7F0F or entry.algorithm not in (1, 2) or not entry.version or entry.columns > 256:
+    if entry.flags & ~0xFF0F or entry.algorithm not in (1, 2) or not entry.version or entry.columns > 256:
         raise Malformed("an unknown flag, algorithm or version")
     if content != (entry.columns > 0) or len(entry.tags) != (entry.columns and entry.columns * tag_width(entry.columns)):
         raise Malformed("tags that do not fit the columns")
@@ -571,7 +571,8 @@ def verify(data: bytes, network: dict[str, Any]) -> Proof:
         table = canonical(configuration["document"])["attach"]
         names = [column["name"] for column in table["columns"]]
         check(all(isinstance(name, str) for name in names) and 0 < len(table["key_kinds"]) <= len(names), "no table")
-        check(isinstance(table["encoding"], str) and isinstance(table["table"], str) and type(table["id"]) is int, "no table")
+        texts = (table["encoding"], table["table"], table["source_table"])
+        check(all(isinstance(text, str) for text in texts) and type(table["id"]) is int, "no table")
         found = root_from(configuration["proof"], configuration["index"], checkpoint["size"], leaf(configuration["entry"]))
         check(found == checkpoint["root"], "not in the journal")
         check(configuration["index"] < record["index"], "younger than the record's entry")

@@ -82,7 +82,7 @@ def fields(text: str, column: int = 0) -> set[str]:
 
 def test_fields_of_files() -> None:
     receipt = {field.name for field in dataclasses.fields(Receipt)}
-    assert fields(section("Receipt")) == receipt | {"careseal", "signature"}
+    assert fields(section("Receipt")) == receipt | {"careseal", "signature", "timestamp"}
     assert fields(section("Network file")) == {field.name for field in dataclasses.fields(Network)} | {"careseal"}
     assert set(re.findall(r"`(\w+)`", section("Settings"))) == {field.name for field in dataclasses.fields(Settings)} | {"careseal", "code"}
     boxes = section("Boxes")
@@ -99,6 +99,12 @@ def test_fields_of_evidence() -> None:
     links = set(re.findall(r"EvidenceInvalid\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
     links |= set(re.findall(r"(?:LinkBroken|checked)\(\"(\w+)\"", (ROOT / "anchoring" / "proofs.py").read_text(encoding="utf-8")))
     assert links <= {row[1] for row in cells(section("Verification")) if row[0].isdigit()}
+
+
+def test_links_of_time_stamps() -> None:
+    sources = "".join((ROOT / "anchoring" / name).read_text(encoding="utf-8") for name in ("timestamp.py", "token.py"))
+    links = set(re.findall(r"TimestampInvalid\(\"(\w+)\"", sources))
+    assert links - {"status", "nonce"} == {row[1] for row in cells(section("Time stamp")) if row[0].isdigit()}
 
 
 def test_sidecar_tables() -> None:

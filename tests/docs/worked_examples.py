@@ -16,7 +16,8 @@ from web3 import Web3
 
 from anchoring.link import Link
 from anchoring.network import institution_name
-from anchoring.receipt import make_receipt
+from anchoring.receipt import make_receipt, stamped_digest
+from anchoring.token import encode_request
 from contracts.artifacts import load
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec, sortkey
@@ -38,6 +39,7 @@ DOCUMENT = {
     "attach": {
         "id": 1,
         "table": "lab",
+        "source_table": "lab",
         "encoding": rowcodec.SQLITE,
         "columns": [
             {"name": name, "type": kind}
@@ -143,7 +145,7 @@ def _names() -> Iterable[tuple[str, object]]:
         yield "wrapping key", WRAPPING_KEY
         yield "label of subject P001", blind
         yield "its key, wrapped with a nonce of zeros", wrapped
-        yield "author dr_li", Batch(store, Journal(store), subjects, mirrored=False).author("dr_li")
+        yield "author dr_li", Batch(store, Journal(store, bytes(32)), subjects, mirrored=False).author("dr_li")
         subjects.close()
         store.close()
     yield "institution First Hospital", institution_name("First Hospital")
@@ -216,7 +218,10 @@ def _receipt() -> Iterable[tuple[str, object]]:
     signer = SimpleNamespace(_key=SEALING_KEY, sign=lambda digest: Link.sign(SimpleNamespace(_key=SEALING_KEY), digest))  # type: ignore[arg-type]
     yield "sealing key", SEALING_KEY
     yield "its account", keccak(PrivateKey(SEALING_KEY).public_key.format(compressed=False)[1:])[12:]
-    yield "receipt", make_receipt(settings, checkpoint, signer).decode().rstrip("\n")  # type: ignore[arg-type]
+    receipt = make_receipt(settings, checkpoint, signer)  # type: ignore[arg-type]
+    yield "receipt", receipt.decode().rstrip("\n")
+    yield "digest that a time stamp of it covers", stamped_digest(receipt)
+    yield "request for that, with nonce 258", encode_request(stamped_digest(receipt), 258)
 
 
 def _people() -> Iterable[tuple[str, object]]:

@@ -18,6 +18,7 @@ import psycopg
 
 from ledger.attach import attach
 from ledger.audit import Anchors, AuditResult, Scope, audit
+from ledger.detach import Outcome, detach
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
 from ledger.journal import Checkpoint
@@ -198,6 +199,11 @@ class World:
     def attach(self, *tables: str, key: Sequence[str] = (), **options: Any) -> list[Attached]:
         made = Options(**{"capture": self.capture, **options})
         return attach(self.home, self.hospital.url, tables, key, made, self.tick())
+
+    def detach(self, *names: str, **options: Any) -> Outcome:
+        """Detach tables, all where none is named, after an audit."""
+        tables = [table for table in attached_tables(self.home) if not names or table.name in names]
+        return detach(self.home, tables, self.tick(), lambda chosen: self.audit(scope=Scope(chosen)), **options)
 
     def attach_again(self, table: str) -> None:
         """Mend the table's capture, as the operator would."""

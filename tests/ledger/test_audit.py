@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from audit_world import START, PostgresHospital, SqliteHospital, World, make_world, one, shown, visits
 
+import ledger.audit
 from ledger import canonical
 from ledger.audit import Scope
 from ledger.findings import FindingKind
@@ -264,6 +265,33 @@ def test_two_processes_find_exactly_what_one_finds(world: World, monkeypatch: py
         world.seal()
 
 
+def test_a_key_without_an_index_in_its_order_is_read_once_by_each_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every range of such a table reads and sorts all of it: the cost must not grow with the number of rows twice."""
+    sqlite = world.hospital.engine == "sqlite"
+    if not sqlite and not world.hospital.rows("SELECT FROM pg_collation WHERE collname = 'und-x-icu'"):
+        pytest.skip("this PostgreSQL knows no ICU collations")
+    other, bytewise = ("NOCASE", "BINARY") if sqlite else ('"und-x-icu"', '"C"')
+    world.hospital.run(f"CREATE TABLE doc (k VARCHAR(20) COLLATE {other} PRIMARY KEY, v TEXT)")
+    world.hospital.many("INSERT INTO doc VALUES (?, 'x')", [(f"{'aB'[n % 2]}{n}",) for n in range(2000)])
+    world.attach("doc")
+    world.seal()
+    world.hospital.behind("UPDATE doc SET v = 'forged' WHERE k = 'B1999'")
+    monkeypatch.setattr("ledger.audit.RANGE_ROWS", 300)
+    counted: list[int] = []
+    running = ledger.audit.run_ranges
+
+    def counting(workers: Any, size: int, roots: Any, ranges: Any, progress: Any) -> Any:
+        counted.append(len(ranges))
+        return running(workers, size, roots, ranges, progress)
+
+    monkeypatch.setattr("ledger.audit.run_ranges", counting)
+    single = world.audit(record=False)
+    assert world.audit(record=False, processes=2) == single and [shown(f) for f in single.findings] == [("altered", ("B1999",), ("v",))]
+    world.hospital.run(f"CREATE INDEX by_bytes ON doc (k COLLATE {bytewise})")
+    assert world.audit(record=False, processes=2) == single
+    assert counted == [1, 2, 7]
+
+
 @pytest.mark.slow
 def test_several_processes_see_one_state_while_the_hospital_writes(captured: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.audit.RANGE_ROWS", 200)
@@ -496,10 +524,8 @@ def test_a_range_with_the_journal_tells_of_the_marks_of_all_tables(rolling: Worl
 
 
 def test_records_of_detached_tables_are_left_alone(rolling: World) -> None:
-    from ledger.attach import detach
-
     rolling.hospital.behind("UPDATE two SET v = 'forged' WHERE b = 7")
-    detach(rolling.home, [table for table in attached_tables(rolling.home) if table.name == "two"], rolling.tick())
+    assert rolling.detach("two", with_findings=True).done
     rolling.seal()
     rolling.assert_intact()
     assert sum(isinstance(entry, RecordEntry) for entry in rolling.entries()) == 600

@@ -302,16 +302,17 @@ def test_an_edited_document(sealed: World, statement: str) -> None:
     assert kinds(sealed) == {FindingKind.JOURNAL_ALTERED}
 
 
-def test_notes_of_violations_cannot_hide_one(sealed: World) -> None:
+def test_edited_words_about_a_violation_hide_none_and_are_found(sealed: World) -> None:
     sealed.hospital.behind("UPDATE visit SET note = 'forged' WHERE id IN (8, 9)")
     sealed.hospital.run("UPDATE visit SET ward = 'west' WHERE id IN (8, 9)")
     sealed.seal()
     expected = [("altered", (8,), ("note",)), ("altered", (9,), ("note",))]
     assert sealed.found() == expected
-    edit(sealed, "UPDATE violations SET key=(SELECT min(key) FROM violations)")
-    assert sealed.found() == expected
-    edit(sealed, "DELETE FROM violations")
-    assert [kind for kind, _, _ in sealed.found()] == ["altered", "altered"]
+    at = max(index for index, entry in enumerate(sealed.entries()) if entry.kind is Kind.MARKS)
+    edit(sealed, "UPDATE documents SET body=replace(body, 'note', 'ward') WHERE entry=?", at)
+    found = sealed.found()
+    assert ("journal_altered", (), ()) in found
+    assert [(kind, key) for kind, key, _ in found if kind == "altered"] == [("altered", (8,)), ("altered", (9,))]
 
 
 def test_a_made_up_note_of_a_clean_audit_moves_no_intact_at(sealed: World) -> None:

@@ -7,6 +7,9 @@ from audit_world import START, World, one, visits
 
 from ledger.errors import LedgerError
 from ledger.findings import FindingKind
+from ledger.journal import Checkpoint
+from ledger.tables import attached_tables
+from ledger.wire import VIOLATIONS, Flag
 
 
 def _after_seal(world: World) -> list[tuple[str, tuple[object, ...], tuple[str, ...]]]:
@@ -207,23 +210,75 @@ def _timed(world: World, **options: object) -> World:
 
 def test_late_entries_and_back_dated_ones(world: World) -> None:
     _timed(world, grace=3 * 86400)
-    late = {1: "2023-11-12 22:13:20", 2: "2023-11-11 22:30:00", 3: "2024-01-01 00:00:00", 4: None, 5: "yesterday"}
-    back = {6: "2023-11-11 22:00:00", 7: "2023-11-10", 8: "1999-12-31T23:59:59Z", 9: "20231101", 10: "1699000000"}
+    late = {1: "2023-11-12 22:13:20", 2: "2023-11-11 22:30:00", 3: "2024-01-01 00:00:00", 4: None}
+    back = {6: "2023-11-11 22:00:00", 7: "2023-11-10", 8: "1999-12-31T23:59:59Z", 9: "20231101", 10: "1699000000", 11: "yesterday"}
     for key, text in {**late, **back}.items():
         world.hospital.run("INSERT INTO note VALUES (?, ?, 'x')", 100 + key, text)
     world.seal()
     assert world.found() == [("back_dated", (100 + key,), ("at",)) for key in back]
 
 
+@pytest.mark.parametrize("text", ["yesterday", "", "nan", "14.11.2023", "2023-11-31 10:00:00"])
+def test_a_declared_time_that_cannot_be_read_does_not_escape(world: World, text: str) -> None:
+    _timed(world)
+    world.hospital.run("INSERT INTO note VALUES (100, ?, 'x')", text)
+    world.seal()
+    [found] = world.audit().findings
+    assert (found.kind, found.key, found.columns) == (FindingKind.BACK_DATED, {"id": 100}, ("at",))
+    assert found.detail == "found when the change was sealed; its declared time cannot be read"
+    assert world.records()[-1].flags & VIOLATIONS == Flag.TIME_UNREADABLE
+
+
+def test_an_amendment_to_a_time_that_cannot_be_read_does_not_escape(captured: World) -> None:
+    _timed(captured)
+    captured.hospital.run("UPDATE note SET at = '1st of May' WHERE id = 1")
+    captured.hospital.run("UPDATE note SET at = NULL WHERE id = 2")
+    assert _after_seal(captured) == [("back_dated", (1,), ("at",))]
+    captured.hospital.run("UPDATE note SET at = '2024-05-01' WHERE id = 1")
+    assert _after_seal(captured) == [("back_dated", (1,), ("at",))]
+    assert captured.records()[-1].flags & VIOLATIONS == 0
+
+
+@pytest.mark.parametrize("place", [0, 2500])
+def test_a_table_whose_times_cannot_be_read_is_not_attached(world: World, place: int) -> None:
+    world.hospital.run("CREATE TABLE note (id INTEGER PRIMARY KEY, v TEXT, at TEXT)")
+    world.hospital.many("INSERT INTO note VALUES (?, 'x', ?)", [(n, "soon" if n == place else "2023-11-14") for n in range(2600)])
+    with pytest.raises(LedgerError, match="--time at: table note has rows whose at cannot be read as a time: correct them") as error:
+        world.attach("note", time="at")
+    assert "soon" not in str(error.value)
+    assert attached_tables(world.home) == [] and world.home.journal.size == 0
+    world.hospital.run("UPDATE note SET at = NULL WHERE v = 'x' AND at = 'soon'")
+    world.attach("note", time="at")
+    world.seal()
+    world.assert_intact()
+
+
+def test_a_time_may_be_the_key(world: World) -> None:
+    world.hospital.run("CREATE TABLE beat (at TEXT, n INTEGER, v TEXT, PRIMARY KEY (n, at))")
+    world.hospital.run("INSERT INTO beat VALUES ('noon', 1, 'x')")
+    with pytest.raises(LedgerError, match="--time at: table beat"):
+        world.attach("beat", time="at")
+    world.hospital.run("UPDATE beat SET at = '2023-11-14 12:00:00'")
+    world.attach("beat", time="at")
+
+
+def _move_checkpoints(world: World, time: int) -> None:
+    """As if every checkpoint had been made at another time by this home."""
+    journal, db = world.home.journal, world.home.store.db
+    for generation, size, root in db.execute("SELECT generation, size, root FROM checkpoints").fetchall():
+        code = journal.code_of(Checkpoint(generation, size, root, time))
+        db.execute("UPDATE checkpoints SET time=?, code=? WHERE generation=? AND size=?", (time, code, generation, size))
+
+
 @pytest.mark.parametrize(("text", "age"), TEXTS)
 def test_declared_times_in_many_forms(sqlite: World, text: str, age: int) -> None:
     _timed(sqlite, grace=0)
     sqlite.now = START + 10 * 60_000 - age
-    sqlite.home.journal._db.execute("UPDATE checkpoints SET time=?", (START - 1000 - age,))
+    _move_checkpoints(sqlite, START - 1000 - age)
     sqlite.hospital.run("INSERT INTO note VALUES (100, ?, 'x')", text)
     sqlite.seal()
     sqlite.assert_intact()
-    sqlite.home.journal._db.execute("UPDATE checkpoints SET time=?", (START + 86_400_000 + 1000,))
+    _move_checkpoints(sqlite, START + 86_400_000 + 1000)
     sqlite.hospital.run("INSERT INTO note VALUES (101, ?, 'x')", text)
     sqlite.seal()
     assert sqlite.found() == [("back_dated", (101,), ("at",))]

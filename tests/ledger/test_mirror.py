@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,13 +11,14 @@ import pytest
 
 import ledger.keys
 import ledger.mirror
-from ledger.backup import rebuild
+from ledger.backup import catch_up, rebuild
 from ledger.batch import batch_path
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.home import Home, Settings
 from ledger.journal import StoredTiles
 from ledger.keys import Keyring
 from ledger.mirror import batches, holds_batches, mirror, read_batch, start_mirror, take_in
+from ledger.mirror_check import Fault, MirrorFault, mirror_faults
 from ledger.wire import Kind
 
 HOME_ID = "cd" * 16
@@ -62,13 +64,12 @@ def write(home, *numbers: int, checkpoint: bool = True) -> None:
             batch.put("copies", index, sid, bytes(20))
             batch.put("consumed", number.to_bytes(8, "big"))
             batch.put("audits", index, 1, None, None, 0, 1)
-            batch.put("violations", index, 1, b"key", "[]", None, None)
             batch.author(f"author {number}")
 
 
 def dump(home) -> dict[str, list[tuple]]:
     queries = {name: f"SELECT * FROM {name} ORDER BY 1, 2" for name in
-               ("entries", "tiles", "state", "documents", "authors", "copies", "violations", "audits", "tables")}  # fmt: skip
+               ("entries", "tiles", "state", "documents", "authors", "copies", "audits", "tables")}  # fmt: skip
     queries |= {"consumed": "SELECT uid FROM consumed ORDER BY 1", "checkpoints": "SELECT size, generation, root, time FROM checkpoints"}
     found = {name: home.store.db.execute(query).fetchall() for name, query in queries.items()}
     return found | {"subjects": home.subjects.rows(range(home.subjects.highest() + 1))}
@@ -298,3 +299,115 @@ def test_sqlite_sees_no_half_of_a_batch_that_was_taken_in(tmp_path, home, folder
         with pytest.raises(HomeError):
             take_in(young, next(batches(folder, keyring, HOME_ID, 0)))
         assert young.journal.size == 0 and young.store.meta("batch") is None
+
+
+# Looking at it without reading it through
+
+
+@pytest.fixture
+def mirrored(home):
+    for number in range(1, 9):
+        write(home, number)
+    mirror(home)
+    assert last_of(home) == 16
+    return home
+
+
+def last_of(home) -> int:
+    return int(home.store.meta("batch"))
+
+
+def header_changed(path, **changes) -> None:
+    magic, header, rest = path.read_bytes().split(b"\n", 2)
+    values = json.loads(header) | changes
+    path.write_bytes(b"\n".join([magic, json.dumps(values).encode(), rest]))
+
+
+def test_a_whole_mirror_has_no_fault_nor_has_a_home_without_one(mirrored, tmp_path, keyring):
+    assert mirror_faults(mirrored) == []
+    write(mirrored, 20)
+    assert mirror_faults(mirrored) == []  # what waits to be written is no hole
+    for other in opened(tmp_path / "other", None, keyring):
+        write(other, 1)
+        assert mirror_faults(other) == []
+
+
+def test_missing_files_are_told_as_ranges_wherever_they_are(mirrored, folder):
+    for number in (1, 4, 5, 6, 16):
+        batch_path(folder, number).unlink()
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.MISSING, first, last) for first, last in ((1, 1), (4, 6), (16, 16))]
+
+
+def test_a_mirror_that_is_not_there_is_missing_as_a_whole(mirrored, folder):
+    shutil.rmtree(folder)
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.MISSING, 1, 16)]
+    folder.write_text("a file where the folder was")
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.UNREADABLE, 1, 16)]
+
+
+@pytest.mark.parametrize(("keep", "fault"), [(-1, Fault.TRUNCATED), (300, Fault.TRUNCATED), (100, Fault.DAMAGED), (0, Fault.DAMAGED)])
+def test_a_truncated_file_is_told(mirrored, folder, keep, fault):
+    path = batch_path(folder, 3)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert mirror_faults(mirrored) == [MirrorFault(fault, 3, 3)]
+
+
+def test_a_file_that_grew_is_damaged(mirrored, folder):
+    with batch_path(folder, 3).open("ab") as file:
+        file.write(b"x")
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.DAMAGED, 3, 3)]
+
+
+@pytest.mark.parametrize("change", [{"home": "ef" * 16}, {"number": 4}, {"first": 0}, {"first": 3}], ids=str)
+def test_a_file_of_another_home_batch_or_history_is_foreign(mirrored, folder, change):
+    header_changed(batch_path(folder, 5), **change)
+    assert mirror_faults(mirrored)[0] == MirrorFault(Fault.FOREIGN, 5, 5)
+
+
+@pytest.mark.parametrize("change", [{"rest": "many"}, {"number": None}, {"first": [[]]}], ids=str)
+def test_a_header_that_is_none_is_damaged(mirrored, folder, change):
+    header_changed(batch_path(folder, 5), **change)
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.DAMAGED, 5, 5)]
+
+
+def test_the_same_batch_of_another_history_is_told_by_its_place(mirrored, folder):
+    """A batch that does not begin where the one before ends, though number and home are right."""
+    header_changed(batch_path(folder, 7), count=40)
+    assert mirror_faults(mirrored) == [MirrorFault(Fault.FOREIGN, 8, 8)]
+
+
+def test_no_more_than_the_head_of_a_file_is_read(mirrored, folder):
+    """What only a restore can see costs nothing here, and is not claimed to be checked."""
+    path = batch_path(folder, 3)
+    content = path.read_bytes()
+    path.write_bytes(content[:-40] + bytes(40))
+    assert mirror_faults(mirrored) == []
+
+
+def test_a_mirror_that_was_started_later_begins_there_also_after_a_restore(mirrored, folder, tmp_path, keyring):
+    start_mirror(mirrored, tmp_path / "new")
+    mirror(mirrored)
+    write(mirrored, 30)
+    mirror(mirrored)
+    shutil.rmtree(folder)
+    assert mirror_faults(mirrored) == []
+    rebuild(tmp_path / "again", mirrored.settings, keyring, PASSPHRASE, None, lambda size: None)
+    with closing(Home(tmp_path / "again", mirrored.settings, keyring)) as again:
+        assert mirror_faults(again) == []
+        first = min(int(path.name[:12]) for path in (tmp_path / "new").iterdir())
+        batch_path(tmp_path / "new", first).unlink()
+        assert mirror_faults(again) == mirror_faults(mirrored) == [MirrorFault(Fault.MISSING, first, first)]
+
+
+def test_a_backup_from_before_the_present_mirror_knows_where_that_begins(mirrored, folder, tmp_path, keyring):
+    path = mirrored.path
+    start_mirror(mirrored, tmp_path / "new")
+    shutil.copytree(path, tmp_path / "before")
+    mirror(mirrored)
+    with closing(Home(tmp_path / "before", mirrored.settings, keyring)) as before:
+        before.store.db.execute("DELETE FROM batches")
+        before.store.set_meta("batch", "16")
+        before.store.set_meta("mirror_start", "1")
+    catch_up(tmp_path / "before", mirrored.settings, keyring)
+    with closing(Home(tmp_path / "before", mirrored.settings, keyring)) as before:
+        assert mirror_faults(before) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from audit_world import World, visits
 
-from ledger.attach import attach, detach
+from ledger.attach import attach
 from ledger.errors import LedgerError
 from ledger.findings import FindingKind
 from ledger.sources import open_source
@@ -85,17 +85,17 @@ def test_a_queue_row_that_is_in_the_journal_already_exempts_no_key(captured: Wor
 def test_what_is_written_while_a_table_is_detached_is_sealed(captured: World, monkeypatch: pytest.MonkeyPatch) -> None:
     visits(captured)
     before = len(captured.records())
-    import ledger.attach
+    import ledger.detach
 
-    sealing = ledger.attach.seal
+    sealing = ledger.detach.seal
 
     def seal_then_write(*arguments, **options):
         sealed = sealing(*arguments, **options)
         captured.hospital.run("INSERT INTO visit VALUES (11, 'P1', 'east', 1, NULL, NULL)")
         return sealed
 
-    monkeypatch.setattr(ledger.attach, "seal", seal_then_write)
-    detach(captured.home, attached_tables(captured.home), captured.tick())
+    monkeypatch.setattr(ledger.detach, "seal", seal_then_write)
+    assert captured.detach().done
     assert len(captured.records()) == before + 1
     assert attached_tables(captured.home) == []
     assert captured.home.store.db.execute("SELECT count(*) FROM to_consume").fetchone() == (0,)

@@ -52,6 +52,7 @@ def test_every_flag_of_violation_has_its_kind_and_the_first_applies() -> None:
         Flag.BACK_DATED: FindingKind.BACK_DATED,
         Flag.DELETION: FindingKind.DELETED,
         Flag.UNCOMPARED: FindingKind.SECRET_MISSING,
+        Flag.TIME_UNREADABLE: FindingKind.BACK_DATED,
     }
     for one in kinds:
         for other in kinds:

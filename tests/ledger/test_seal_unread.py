@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from audit_world import World
 
-from ledger.attach import detach
+from ledger.detach import detach
 from ledger.errors import SourceError
 from ledger.tables import attached_tables, find_table
 
@@ -23,7 +23,7 @@ def test_a_table_that_is_gone_stops_no_other(sqlite: World) -> None:
         sqlite.seal()
     assert sqlite.home.journal.size == size + 1
     with pytest.raises(SourceError, match="careseal detach --gone"):
-        detach(sqlite.home, [find_table(sqlite.home, "gone")], 0)
-    detach(sqlite.home, [find_table(sqlite.home, "gone")], 0, force=True)
+        sqlite.detach("gone")
+    detach(sqlite.home, [find_table(sqlite.home, "gone")], 0, None)
     sqlite.seal()
     assert [table.name for table in attached_tables(sqlite.home)] == ["kept"]

@@ -8,7 +8,8 @@ import pytest
 from audit_world import World, visits
 
 from ledger import canonical
-from ledger.attach import attach, detach
+from ledger.attach import attach
+from ledger.detach import detach
 from ledger.errors import HomeError, LedgerError, SourceError
 from ledger.home import Home
 from ledger.seal import tables_of
@@ -108,7 +109,7 @@ def test_detaching_seals_what_was_captured_and_leaves_the_schema_as_it_was(captu
     captured.hospital.run("INSERT INTO visit VALUES (1, 'x')")
     captured.seal()
     captured.hospital.run("UPDATE visit SET v = 'y' WHERE id = 1")
-    detach(captured.home, attached_tables(captured.home), captured.tick())
+    assert captured.detach().done
     assert sorted(captured.hospital.rows(schema)) == before
     assert attached_tables(captured.home) == []
     assert [entry.version for entry in captured.records()] == [1, 2]
@@ -119,7 +120,7 @@ def test_detaching_seals_what_was_captured_and_leaves_the_schema_as_it_was(captu
 
 def test_a_table_attached_again_is_another_one(world: World) -> None:
     visits(world)
-    detach(world.home, attached_tables(world.home), world.tick())
+    assert world.detach().done
     world.attach("visit")
     world.seal()
     [table] = attached_tables(world.home)
@@ -132,8 +133,8 @@ def test_a_lost_database_can_be_detached_by_force(world: World) -> None:
     visits(world)
     lost = replace(attached_tables(world.home)[0], source="sqlite:////nowhere/at/all.db")
     with pytest.raises(SourceError):
-        detach(world.home, [lost], world.tick())
-    detach(world.home, [lost], world.tick(), force=True)
+        detach(world.home, [lost], world.tick(), lambda tables: world.audit())
+    assert detach(world.home, [lost], world.tick(), None).audits == {}
     assert attached_tables(world.home) == []
 
 
