@@ -51,7 +51,7 @@ def erase(
     from anchoring.publish import publish
     from anchoring.sealing import sealed
     from api.commands import linked
-    from api.pdf_font import chinese_font
+    from api.pdf_font import font_file
     from ledger.erasure import check_erasable, erase_subject, erasure_of, ordered
     from ledger.home import Home
     from ledger.rotation import following
@@ -59,8 +59,7 @@ def erase(
     secret, now = passphrase(passphrase_file), int(time.time() * 1000)
     signers = open_keys(by, key_passphrase_file)
     if pdf is not None:
-        with chinese_font():
-            pass  # what cannot be undone does not begin where its certificate cannot be made
+        font_file()  # what cannot be undone does not begin where its certificate cannot be made
     for target in (certificate, pdf):
         if target is not None and target.exists():
             raise LedgerError(f"{target} exists already: choose another name")

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from api.pdf_font import PdfError, chinese_font
@@ -100,8 +102,32 @@ def render(document: Document, when: datetime) -> bytes:
     """The document as PDF/A-3b, dated `when`. PdfError where no Chinese font can be used or a file is too large."""
     if sum(len(file.content) for file in document.attachments) > MOST_ATTACHED:
         raise PdfError(f"the files to attach are larger than {MOST_ATTACHED >> 20} MB together: attach less")
-    with chinese_font() as (family, fonts):
-        return _typeset(document, when, family, fonts)
+    # In a process of its own: its threads do not survive a fork, and what a bad font does to it is done to nothing else.
+    context = get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_answer, args=(theirs, document, when), daemon=True)
+    with mine:
+        process.start()
+        theirs.close()
+        try:
+            made = mine.recv()
+        except EOFError as error:
+            raise PdfError("the typesetter broke down: install the font anew, or let CARESEAL_PDF_FONT name another one") from error
+        finally:
+            process.join()
+    if isinstance(made, PdfError):
+        raise made
+    return bytes(made)
+
+
+def _answer(pipe: Connection, document: Document, when: datetime) -> None:
+    """What the other process does."""
+    try:
+        with chinese_font() as (family, fonts):
+            made: bytes | PdfError = _typeset(document, when, family, fonts)
+    except PdfError as error:
+        made = error
+    pipe.send(made)
 
 
 def _typeset(document: Document, when: datetime, family: str, fonts: typst.Fonts) -> bytes:

@@ -47,7 +47,7 @@ def chinese_font() -> Iterator[tuple[str, typst.Fonts]]:
     """
     import typst
 
-    path = _find(os.environ.get(FONT_VARIABLE))
+    path = font_file()
     with TemporaryDirectory(prefix="careseal-font-") as folder:
         (Path(folder) / path.name).symlink_to(path.resolve())
         fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=[folder])
@@ -57,7 +57,9 @@ def chinese_font() -> Iterator[tuple[str, typst.Fonts]]:
         yield next((family for family in families if family.endswith(" SC")), families[0]), fonts
 
 
-def _find(chosen: str | None) -> Path:
+def font_file() -> Path:
+    """The font's file, checked whole. PdfError where there is none or it is damaged."""
+    chosen = os.environ.get(FONT_VARIABLE)
     if chosen:
         path = Path(chosen)
     else:

@@ -8,6 +8,7 @@ a further demand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -106,6 +107,8 @@ def release_hold(home: Home, number: int, ground: str, settlement: str | None, k
     hold = find_hold(home, number)
     if ground == "term" and now < hold.until:
         raise LedgerError(f"hold {hold.id} stands until {day(hold.until)}: release it by both sides' keys, or by a settlement")
+    if ground == "settlement" and not (settlement and re.fullmatch("[0-9a-f]{64}", settlement)):
+        raise LedgerError("a settlement is named by the SHA-256 of its document, 64 hex digits")
     action: dict[str, Json] = {"action": "release", "hold": hold.id, "ground": ground, "settlement": settlement}
     actions = [signed_action(home, key, SIDES, action) for key in keys]
     known = {registration.person.id: registration.person.role for registration in registrations(home)}

@@ -30,8 +30,7 @@ SHEET = Document(
 
 def _has_font() -> bool:
     try:
-        with pdf_font.chinese_font():
-            return True
+        return pdf_font.font_file().exists()
     except PdfError:
         return False
 
@@ -97,7 +96,7 @@ def test_a_table_goes_on_over_pages_under_its_head(tmp_path):
 
 
 def test_a_font_file_that_is_damaged_or_none_is_refused_in_one_line(tmp_path, monkeypatch):
-    path = pdf_font._find(None)
+    path = pdf_font.font_file()
     raw = path.read_bytes()
     middle = len(raw) // 2
     broken = tmp_path / "broken.ttf"
@@ -118,7 +117,7 @@ def test_without_a_chinese_font_the_error_says_what_to_install(tmp_path, monkeyp
     monkeypatch.delenv(FONT_VARIABLE, raising=False)
     monkeypatch.setattr(pdf_font, "FOLDERS", (str(tmp_path),))
     with pytest.raises(PdfError, match="no font with Chinese characters is installed: install fonts-wqy-microhei or fonts-noto-cjk"):
-        render(SHEET, WHEN)
+        pdf_font.font_file()
 
 
 def test_a_font_without_chinese_is_refused(monkeypatch):

@@ -106,7 +106,7 @@ def test_backup_opens_to_a_tar_of_the_home(trial: Trial, keys: dict[str, bytes])
         number += 1
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
         names = set(tar.getnames())
-    assert names == {"ledger.db", "subjects.db", "keyring.json", "home.json", "network.json"} | {
+    assert names == {"ledger.db", "subjects.db", "home.json", "network.json"} | {
         f"chain/{name}" for name in ("chain.db", "sealer.json", "network.json")
     }
 

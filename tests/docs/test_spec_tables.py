@@ -16,8 +16,7 @@ from anchoring.receipt import Receipt
 from contracts.artifacts import load
 from contracts.calls import PUBLISH_GAS
 from ledger import batch, rowcodec, wire
-from ledger.erasure import erase_subject
-from ledger.home import Home, Settings
+from ledger.home import Settings
 from ledger.keys import Keyring
 from ledger.sources.postgres_copy import _SETTINGS
 
@@ -129,11 +128,18 @@ def test_storage_slots_and_gas() -> None:
 def documents(lost: Trial) -> dict[str, dict[str, object]]:
     """One event document of each kind, out of a home that was made, lost, restored and partly detached."""
     patient = lost.one("SELECT min(patient_id) FROM visit")[0]
-    with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
-        erase_subject(home, f"subject:{patient}", 1)
+    visit = lost.one(f"SELECT min(visit_id) FROM visit WHERE patient_id <> '{patient}'")[0]
     (lost.folder / "secret").write_text("a person's own")
-    lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
-    lost.run("careseal person add li.key --home NEW --role staff")
+    for name in ("Li", "Wu"):
+        lost.run(f"careseal person create {name}.key --name {name} --key-passphrase-file secret")
+        lost.run(f"careseal person add {name}.key --home NEW --role staff")
+    both = "--by Li.key --key-passphrase-file secret --by Wu.key --key-passphrase-file secret"
+    lost.run("careseal retention set --home NEW --table visit --class 1 --since started_at")
+    lost.run(f"careseal hold create --home NEW --to held --table visit --key {visit} --reason dispute --for Li")
+    lost.run(f"careseal hold extend 1 --home NEW --table visit --key {visit} --reason 'what came later' --for Li")
+    lost.run("careseal hold release 1 --home NEW --settlement secret --by Li.key --key-passphrase-file secret")
+    lost.run(f"sqlite3 his.db \"UPDATE visit SET started_at = '2001-02-03 04:05:06' WHERE patient_id = '{patient}'\"")
+    lost.run(f"careseal erase {patient} --home NEW --reason asked --no-term 'no results are kept' {both}")
     lost.run("careseal person revoke Li --home NEW --reason left")
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")

@@ -19,10 +19,13 @@ import psycopg
 from ledger.attach import attach
 from ledger.audit import Anchors, AuditResult, Scope, audit
 from ledger.detach import Outcome, detach
+from ledger.erasure import erase_subject, ordered
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
 from ledger.journal import Checkpoint
 from ledger.keys import Keyring
+from ledger.persons import PersonKey, _key_from, add_person, persons
+from ledger.rotation import following
 from ledger.seal import seal
 from ledger.sources import open_source
 from ledger.tables import Attached, Options, attached_tables
@@ -31,6 +34,30 @@ from ledger.wire import EventEntry, RecordEntry, decode_entry
 START = 1_700_000_000_000  # milliseconds; every step of the tests' clock is a minute
 KEYRING = Keyring(*(bytes([n]) * 32 for n in range(1, 5)))
 SETTINGS = Settings("Test", "test", "chain", 1, "0x" + "1" * 40, "0x" + "2" * 40, 1, None)
+
+
+def person_key(name: str, seed: int) -> PersonKey:
+    """A person's keys without a file, whose passphrase would take a while to stretch."""
+    return _key_from(name, bytes([seed]) * 32, bytes([seed + 1]) * 32)
+
+
+STAFF = (person_key("Li", 101), person_key("Wu", 103))
+PARTY = person_key("Zhao", 105)
+
+
+def erase(world: World, label: str, no_term: str | None = "for the test") -> int:
+    """Erase a subject on the order of two people, who are registered where they are not yet."""
+    register(world, *((key, "staff") for key in STAFF))
+    order = ordered(world.home, label, "asked", STAFF, no_term)
+    return erase_subject(world.home, order, following(world.home.keyring), b"pass", world.tick())
+
+
+def register(world: World, *people: tuple[PersonKey, str]) -> None:
+    """Register people in their roles, where they are not yet."""
+    known = {person.signing for person in persons(world.home)}
+    for key, role in people:
+        if key.signing not in known:
+            add_person(world.home, key.public, role, world.tick())
 
 
 class SqliteHospital:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from audit_world import World, one, visits
+from audit_world import World, erase, one, visits
 
-from ledger.erasure import erase_subject, erased_subjects
+from ledger.erasure import erased_subjects
 from ledger.errors import LedgerError
 from ledger.findings import FindingKind
 from ledger.wire import EventEntry, Kind, RecordEntry
@@ -99,7 +99,7 @@ def test_a_deleted_record_keeps_its_subject(captured: World) -> None:
 
 def _erased(world: World) -> World:
     visits(world, subject="patient")
-    erase_subject(world.home, "subject:P1", world.tick())
+    erase(world, "subject:P1")
     return world
 
 
@@ -107,7 +107,7 @@ def test_an_erased_subject_whose_rows_are_gone_is_no_finding(captured: World) ->
     visits(captured, subject="patient", deletable=True)
     captured.hospital.run("DELETE FROM visit WHERE patient = 'P1'")
     captured.seal()
-    erase_subject(captured.home, "subject:P1", captured.tick())
+    erase(captured, "subject:P1")
     captured.assert_intact()
 
 
@@ -122,20 +122,22 @@ def test_rows_of_an_erased_subject_are_told_as_such(world: World) -> None:
 def test_a_key_that_came_back_does_not_undo_an_erasure(world: World) -> None:
     visits(world, subject="patient")
     sid = _sid(world, "subject:P1")
-    kept = world.home.subjects.rows([sid])[0][2]
-    erase_subject(world.home, "subject:P1", world.tick())
+    kept = world.home.subjects.keys([sid])[sid]
+    erase(world, "subject:P1")
     assert world.home.subjects.rows([sid])[0][2] is None
-    world.home.subjects._db.execute("UPDATE subject SET key=? WHERE sid=?", (kept, sid))
+    wrapped = world.home.subjects._wrapped(kept, world.home.subjects.blind("subject:P1"))
+    world.home.subjects._db.execute("UPDATE subject SET key=? WHERE sid=?", (wrapped, sid))
     assert world.found() == [("erased_present", (n,), ()) for n in (1, 4, 7, 10)]
 
 
 def test_an_erasure_done_twice_is_journalled_once(world: World) -> None:
     _erased(world)
     size = world.home.journal.size
-    erase_subject(world.home, "subject:P1", world.tick())
+    with pytest.raises(LedgerError, match="this subject is erased already"):
+        erase(world, "subject:P1")
     assert world.home.journal.size == size
     with pytest.raises(LedgerError, match="no sealed record"):
-        erase_subject(world.home, "subject:unknown", world.tick())
+        erase(world, "subject:unknown")
 
 
 def test_rows_of_an_erased_subject_can_still_change_and_arrive(world: World) -> None:
