@@ -73,8 +73,9 @@ def prepare(folder: Path, taken: Callable[[Path], bool]) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if taken(folder.resolve()):
             raise LedgerError(f"{folder} holds another hold already: choose a new folder")
-        if (folder / UNFINISHED).exists():
-            for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == UNFINISHED):
+        left = sorted(folder.iterdir(), key=lambda entry: entry.name == UNFINISHED)
+        if (folder / UNFINISHED).exists() or all(entry.name.startswith(f".{UNFINISHED}.") for entry in left):
+            for entry in left:
                 entry.unlink()
         if any(folder.iterdir()):
             raise LedgerError(f"{folder} is not empty: choose a new folder for the hold")

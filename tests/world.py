@@ -103,6 +103,20 @@ class World:
         tables = [word for name in TABLES for word in ("--table", name)]
         return (self.url, *tables, "--subject", "patient", "--deletable", "--copies")
 
+    def staffed(self) -> World:
+        """Li and Wu of the staff and Zhao of the other side are registered, each with the passphrase in the file `secret`."""
+        (self.folder / "secret").write_text(PASSPHRASE)
+        for name, role in (("li", "staff"), ("wu", "staff"), ("zhao", "party")):
+            key = self.folder / f"{name}.key"
+            self.ok("person create", key, "--name", name, "--key-passphrase-file", self.folder / "secret")
+            self.ok("person add", key, "--role", role)
+        return self
+
+    def by(self, *names: str) -> tuple[object, ...]:
+        """The options that sign as these people."""
+        secret = ("--key-passphrase-file", self.folder / "secret")
+        return tuple(word for name in names for word in ("--by", self.folder / f"{name}.key", *secret))
+
     def change(self, changes=CHANGES) -> None:
         """What the hospital's application writes, each change with its note in one transaction."""
         for statements in changes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from world import PASSPHRASE, World, kill_everywhere
+from world import World, kill_everywhere
 
 pytestmark = pytest.mark.slow
 GONE = (
@@ -16,20 +16,7 @@ GONE = (
 
 @pytest.fixture
 def staffed(sealed: World) -> World:
-    """The sealed world with two people of the staff and one of the other side; all have one passphrase, in the file `secret`."""
-    secret = sealed.folder / "secret"
-    secret.write_text(PASSPHRASE)
-    for name, role in (("li", "staff"), ("wu", "staff"), ("zhao", "party")):
-        key = sealed.folder / f"{name}.key"
-        sealed.ok("person create", key, "--name", name, "--key-passphrase-file", secret)
-        sealed.ok("person add", key, "--role", role)
-    return sealed
-
-
-def by(world: World, *names: str) -> tuple[object, ...]:
-    return tuple(
-        word for name in names for word in ("--by", world.folder / f"{name}.key", "--key-passphrase-file", world.folder / "secret")
-    )
+    return sealed.staffed()
 
 
 def keys(world: World) -> list[tuple]:
@@ -42,7 +29,7 @@ def test_erasing(staffed):
     world.ok("seal")
     backup = world.folder / "backup"
     world.ok("backup", backup)
-    order = ("p1", "--reason", "asked", "--no-term", "none here", *by(world, "li", "wu"))
+    order = ("p1", "--reason", "asked", "--no-term", "none here", *world.by("li", "wu"))
 
     def check():
         world.ok("erase", *order)
@@ -68,7 +55,7 @@ def test_putting_under_hold(staffed):
         if not holds:
             world.ok("hold create", *what)
         world.settle()
-        checked = world.ok("hold verify", folder, *by(world, "zhao"), "--json").json
+        checked = world.ok("hold verify", folder, *world.by("zhao"), "--json").json
         assert (checked["hold"], checked["parts"], checked["records"], checked["chain"]) == (1, 1, 4, True)
         assert world.refused("hold create", *what).endswith("holds another hold already: choose a new folder")
 
@@ -83,11 +70,11 @@ def test_extending_a_hold(staffed):
     def check():
         (hold,) = world.ok("hold list", "--json").json["holds"]
         # What a killed run left behind is no part of the hold.
-        assert world.ok("hold verify", folder, *by(world, "zhao"), "--json").json["records"] == hold["records"]
+        assert world.ok("hold verify", folder, *world.by("zhao"), "--json").json["records"] == hold["records"]
         if hold["records"] == 1:
             world.ok("hold extend", *more)
         world.settle()
-        assert world.ok("hold verify", folder, *by(world, "zhao"), "--json").json["records"] == 2
+        assert world.ok("hold verify", folder, *world.by("zhao"), "--json").json["records"] == 2
         assert json.loads((folder / "list-0002.json").read_text())["records"][0]["key"] == {"visit_id": "3"}
 
     assert kill_everywhere(world, "hold extend", *more, check=check, stride=2) > 15
