@@ -14,8 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import forked
+import pytest
 from forked import quick_keys
 
+from api.pdf_font import PdfError, font_file
 from contracts.calls import Journals
 from ledger.backup import rebuild
 from ledger.home import Home, read_keyring, read_settings, write_settings
@@ -46,6 +48,17 @@ CHANGES = (
     ("DELETE FROM lab_result WHERE accession='a1' AND item='na'",),
     ("UPDATE visit SET note=NULL WHERE visit_id=2",),
 )
+
+
+def has_font() -> bool:
+    """Whether this machine can make PDFs."""
+    try:
+        return font_file().exists()
+    except PdfError:
+        return False
+
+
+needs_font = pytest.mark.skipif(not has_font(), reason="no Chinese font: fonts-wqy-microhei")
 
 
 class World:

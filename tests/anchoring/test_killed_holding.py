@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from world import World, kill_everywhere
+from world import World, kill_everywhere, needs_font
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_font]
 GONE = (
     ("DELETE FROM visit WHERE visit_id=1",), ("DELETE FROM visit WHERE visit_id=3",),
     ("DELETE FROM lab_result WHERE item='na'",), ("DELETE FROM lab_result WHERE item='k'",),

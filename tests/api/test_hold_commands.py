@@ -11,11 +11,13 @@ from hashlib import sha256
 
 import forked
 import pytest
-from world import PASSPHRASE, PostgresWorld, World
+from world import PASSPHRASE, PostgresWorld, World, needs_font
 
 import ledger.files
 from ledger import canonical
 from ledger.wire import Kind
+
+pytestmark = needs_font
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from world import needs_font
 
 from api import pdf_font
 from api.pdf import MOST_ATTACHED, Attachment, Document, Facts, Heading, Paragraph, QrCode, Signatures, Table, render
@@ -28,14 +29,7 @@ SHEET = Document(
 )  # fmt: skip
 
 
-def _has_font() -> bool:
-    try:
-        return pdf_font.font_file().exists()
-    except PdfError:
-        return False
-
-
-pytestmark = pytest.mark.skipif(not _has_font(), reason="no Chinese font: fonts-wqy-microhei")
+pytestmark = needs_font
 poppler = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no poppler-utils")
 
 
