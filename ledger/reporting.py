@@ -67,8 +67,9 @@ class Reporter:
         told: dict[int, tuple[bytes, tuple[str, ...], str | None]] = {}
         for index in marks:
             try:
-                listed: list[Any] = canonical.decode(self._home.journal.document(index)[1])["marks"]  # type: ignore[assignment]
-                told |= {entry: (bytes.fromhex(key), tuple(columns), author) for entry, key, columns, author in listed}
+                document: dict[str, Any] = canonical.decode(self._home.journal.document(index)[1])
+                listed = document["marks"]["entries"]
+                told |= {mark["entry"]: (bytes.fromhex(mark["key"]), tuple(mark["columns"]), mark["author"]) for mark in listed}
             except (LedgerError, KeyError, TypeError, ValueError):
                 continue
         return told

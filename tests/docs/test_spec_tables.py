@@ -131,6 +131,8 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     patient = lost.one("SELECT min(patient_id) FROM visit")[0]
     with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
         erase_subject(home, f"subject:{patient}", 1)
+        with home.batch() as batch:
+            batch.mark(0, b"", (), None, 1)
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}
