@@ -155,7 +155,6 @@ def _check_name(plan: Plan, chain: str, clock: Callable[[], float]) -> None:
     if network is not None:
         with connect(chain, None, clock) as w3, one_line_errors():
             consortium = Consortium(w3, to_checksum_address(network.consortium))
-            consortium.check_code()
             if consortium.named(institution_name(plan.name)):
                 raise _name_taken(plan.name)
 

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     CONFIGURATION = 16
     AUDIT = 17
     ERASURE = 18
+    EXPORT = 22
     RESTORE = 24
 
 

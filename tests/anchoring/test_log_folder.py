@@ -130,7 +130,8 @@ def test_the_own_check_notices_every_flipped_cut_and_missing_file(log: Log) -> N
             continue  # for people; and what the last one says has a test of its own
         path = log.folder / name
         changes = [content[:-1], content + b"\0", b"", None]
-        changes += [bytes([*content[:at], content[at] ^ 4, *content[at + 1 :]]) for at in range(0, len(content), max(1, len(content) // 40))]
+        step = max(1, len(content) // 40)
+        changes += [bytes([*content[:at], content[at] ^ 4, *content[at + 1 :]]) for at in range(0, len(content), step)]
         for changed in changes:
             path.unlink() if changed is None else path.write_bytes(changed)
             with pytest.raises(EvidenceInvalid, match="^(checkpoint|signature|entries|tile|root): "):

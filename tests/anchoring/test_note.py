@@ -84,7 +84,8 @@ def test_a_checkpoint_of_another_log_is_refused_even_where_the_key_signed_it() -
     [
         ("20852163", "020852163"), ("20852163", ""), ("20852163", "-1"), ("20852163", "+1"), ("20852163", str(2**63)), ("20852163", "１"),
         ("20852163\n", "20852163\n\n"), ("20852163", " 20852163"), (NAME, ""), (NAME, NAME + " "), (NAME + "\n", NAME + "\t\n"),
-        ("AAECAw", "AAECA"), ("AAECAw", "-AECAw"), ("Hh8=\n", "Hh8=\nmore\n"), ("Hh8=", "Hh9="), ("Hh8=", "Hh8"), ("— ", "- "), ("\n\n", "\n"),
+        ("AAECAw", "AAECA"), ("AAECAw", "-AECAw"), ("Hh8=\n", "Hh8=\nmore\n"),
+        ("Hh8=", "Hh9="), ("Hh8=", "Hh8"), ("— ", "- "), ("\n\n", "\n"),
     ],
 )  # fmt: skip
 def test_what_is_no_checkpoint_is_refused_whoever_signed_it(old: str, new: str) -> None:
