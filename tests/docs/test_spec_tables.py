@@ -116,13 +116,14 @@ def test_fields_of_exports(documents: dict[str, dict[str, object]], lost: Trial)
     }  # fmt: skip
     receipts = json.loads((lost.folder / "receipts.json").read_bytes())
     shown: dict[str, set[str]] = {}
+    part = ""
     for row in cells(section("Chainpoint-style receipts")):
-        part = row[0].strip("`") or part
-        shown.setdefault(part, set()).update(re.findall(r"`(@?\w+)`", row[1]))
+        part = row[0] or part
+        shown.setdefault(part.strip("`"), set()).update(re.findall(r"`(@?\w+)`", row[1]))
     (receipt,) = receipts["receipts"]
     assert shown["receipts[]"] == receipt.keys()
     assert {name: shown[name] for name in ("root", "checkpoint")} == {name: set(receipts[name]) for name in ("root", "checkpoint")}
-    assert shown.keys() - {"part", "receipts[]"} == receipts.keys() - {"receipts"}
+    assert shown.keys() - {"part", "---", "receipts[]"} == receipts.keys() - {"receipts"}
 
 
 def test_sidecar_tables() -> None:
