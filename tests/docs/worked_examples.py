@@ -17,11 +17,10 @@ from anchoring.journal_export import note_key
 from anchoring.link import Link
 from anchoring.log_folder import origin
 from anchoring.network import institution_name
-from anchoring.receipt import make_receipt, stamped_digest
-from anchoring.token import encode_request
 from anchoring.note import LogCheckpoint, sign, verifier_of
-from anchoring.receipt import make_receipt
+from anchoring.receipt import make_receipt, stamped_digest
 from anchoring.tlog import encode_bundle
+from anchoring.token import encode_request
 from contracts.artifacts import load
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec, sortkey
