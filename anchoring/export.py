@@ -30,7 +30,7 @@ def export_evidence(home: Home, link: Link, table_name: str, key: Sequence[str])
     or where the row has more than MAX_ROW_BYTES.
     """
     table = find_table(home, table_name)
-    sort, index, sid = _look_up(home, table, key)
+    sort, index, sid = look_up(home, table, key)
     entry = decode_entry(home.journal.entry(index))
     if not isinstance(entry, RecordEntry) or not entry.flags & Flag.CONTENT:
         raise LedgerError("this record was deleted, or its content was never sealed: there is nothing to prove")
@@ -93,7 +93,7 @@ def _hex(proof: list[list[bytes]]) -> list[list[str]]:
     return [[node.hex() for node in nodes] for nodes in proof]
 
 
-def _look_up(home: Home, table: Attached, key: Sequence[str]) -> tuple[bytes, int, int]:
+def look_up(home: Home, table: Attached, key: Sequence[str]) -> tuple[bytes, int, int]:
     """Sort key, last entry and subject of the record with this key, given as texts in the order of the key's columns."""
     if len(key) != len(table.shape.key):
         raise LedgerError(f"table {table.name} has the key {', '.join(table.shape.key)}: give {len(table.shape.key)} values")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import evidence_commands, node_commands, recovery, worker
+from api import evidence_commands, journal_commands, node_commands, recovery, worker
 from api.console import (
     Timer,
     audit_json,
@@ -56,6 +56,7 @@ def build() -> typer.Typer:
                     recovery.restore_command, sample_hospital, demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")
+    app.add_typer(journal_commands.app(), name="journal")
     app.add_typer(node_commands.app(), name="node")
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from api.options import HomeOption, JsonOption, PassphraseOption
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
+    from anchoring.chainpoint import Receipts
     from anchoring.evidence import Proved
     from anchoring.network import Network
 
@@ -28,17 +30,27 @@ def app() -> typer.Typer:
         table: Annotated[str, typer.Argument(metavar="TABLE")],
         key: Annotated[list[str], typer.Argument(metavar="KEY...", help=_("The record's key, in the order of the key columns."))],
         output: Annotated[Path, typer.Option("--output", "-o", help=_("The evidence file to write."))],
+        form: Annotated[
+            str, typer.Option("--format", help=_("evidence, or chainpoint: receipts of one or several records under a journalled root."))
+        ] = "evidence",
         passphrase_file: PassphraseOption = None,
         as_json: JsonOption = False,
     ) -> None:
+        from anchoring.chainpoint_export import export_receipts
         from anchoring.export import export_evidence
         from api.commands import opened
         from ledger.files import write_durably
         from ledger.tables import find_table
 
+        if form not in ("evidence", "chainpoint"):
+            raise LedgerError(f"there is no format {form}: give evidence or chainpoint")
         with opened(home, passphrase_file) as (opened_home, link):
             find_table(opened_home, table)
-            data, proved = export_evidence(opened_home, link, table, key)
+            proved: Proved | Receipts
+            if form == "chainpoint":
+                data, proved = export_receipts(opened_home, link, table, key, int(time.time() * 1000))
+            else:
+                data, proved = export_evidence(opened_home, link, table, key)
         try:
             write_durably(output, data)
         except OSError as error:
@@ -55,6 +67,7 @@ def app() -> typer.Typer:
         values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
         as_json: JsonOption = False,
     ) -> None:
+        from anchoring.chainpoint import is_receipts, verify_receipts
         from anchoring.evidence import verify_evidence
 
         trusted = read_trusted(network)
@@ -63,6 +76,8 @@ def app() -> typer.Typer:
                 data = source.read((1 << 25) + 1)
         except OSError as error:
             raise LedgerError(f"cannot read {file}: {error.strerror}") from error
+        if is_receipts(data):
+            return _show_receipts(verify_receipts(data, trusted), as_json)
         proved = verify_evidence(data, trusted)
         shown = {
             "valid": True, "institution": proved.institution, "name": proved.name, "chain_id": proved.chain_id, "table": proved.table,
@@ -88,6 +103,22 @@ def app() -> typer.Typer:
         return None
 
     return made
+
+
+def _show_receipts(proved: Receipts, as_json: bool) -> None:
+    shown = {
+        "valid": True, "institution": proved.institution, "chain_id": proved.chain_id, "journals": proved.journals,
+        "generation": proved.generation, "records": len(proved.entries), "root_entry": proved.index, "size": proved.size,
+        "root": proved.root.hex(), "block": proved.block,
+    }  # fmt: skip
+    if as_json:
+        return print_json(shown)
+    say("VALID: {n} journal entries under one root, which is in entry {entry} of institution {institution}", n=len(proved.entries),
+        entry=proved.index, institution=proved.institution)  # fmt: skip
+    say("as it states, {size} entries with root {root} are on the chain since block {block}: compare them with the chain",
+        size=proved.size, root=proved.root.hex(), block=proved.block)  # fmt: skip
+    say("what the entries commit to is not shown; an evidence file shows a record")
+    return None
 
 
 def _say_origin(proved: Proved) -> None:

@@ -55,7 +55,7 @@ def test_every_command_has_help_that_explains_each_option(command):
 
 def test_the_commands_are_those_of_the_documentation():
     top = {command[0] for command in commands() if len(command) == 1}
-    listed = "init attach detach seal verify status run backup restore evidence node sample-hospital demo"
+    listed = "init attach detach seal verify status run backup restore evidence journal node sample-hospital demo"
     assert top == set(listed.split())
 
 

@@ -107,6 +107,25 @@ def test_links_of_time_stamps() -> None:
     assert links - {"status", "nonce"} == {row[1] for row in cells(section("Time stamp")) if row[0].isdigit()}
 
 
+def test_fields_of_exports(documents: dict[str, dict[str, object]], lost: Trial) -> None:
+    about = json.loads((lost.folder / "OUT" / "log.json").read_bytes())
+    listed = [row for row in cells(section("Exported journal")) if len(row) == 3 and row[0].startswith("`")]
+    assert {name for row in listed for name in re.findall(r"`(\w+)`", row[0])} == about.keys()
+    assert {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in listed if row[1]} == {
+        name: about[name].keys() for name in ("key", "anchor")
+    }  # fmt: skip
+    receipts = json.loads((lost.folder / "receipts.json").read_bytes())
+    shown: dict[str, set[str]] = {}
+    part = ""
+    for row in cells(section("Chainpoint-style receipts")):
+        part = row[0] or part
+        shown.setdefault(part.strip("`"), set()).update(re.findall(r"`(@?\w+)`", row[1]))
+    (receipt,) = receipts["receipts"]
+    assert shown["receipts[]"] == receipt.keys()
+    assert {name: shown[name] for name in ("root", "checkpoint")} == {name: set(receipts[name]) for name in ("root", "checkpoint")}
+    assert shown.keys() - {"part", "---", "receipts[]"} == receipts.keys() - {"receipts"}
+
+
 def test_sidecar_tables() -> None:
     assert fields(section("Mirror")) == batch._PUT.keys() | {"subjects"}
 
@@ -128,7 +147,9 @@ def test_storage_slots_and_gas() -> None:
 @pytest.fixture(scope="module")
 def documents(lost: Trial) -> dict[str, dict[str, object]]:
     """One event document of each kind, out of a home that was made, lost, restored and partly detached."""
-    patient = lost.one("SELECT min(patient_id) FROM visit")[0]
+    patient, visit = lost.one("SELECT min(patient_id), min(visit_id) FROM visit")
+    lost.run("careseal journal export --home NEW OUT")
+    lost.run(f"careseal evidence export visit {visit} --home NEW --format chainpoint -o receipts.json")
     with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
         erase_subject(home, f"subject:{patient}", 1)
         with home.batch() as batch:
