@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import evidence_commands, journal_commands, node_commands, recovery, worker
+from api import evidence_commands, import_command, journal_commands, migrate_command, node_commands, recovery, worker
 from api.console import (
     Timer,
     audit_json,
@@ -53,7 +53,8 @@ def build() -> typer.Typer:
     )  # fmt: skip
     app.callback(invoke_without_command=True)(_version)
     for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
-                    recovery.restore_command, sample_hospital, demo):  # fmt: skip
+                    recovery.restore_command, import_command.import_command, migrate_command.migrate_check_command, sample_hospital,
+                    demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")
     app.add_typer(journal_commands.app(), name="journal")
@@ -165,6 +166,10 @@ def attach_command(
     policy: Annotated[str, typer.Option("--policy", help=_("New rows of a scanned table: adopt or pending."))] = "adopt",
     copies: Annotated[bool, typer.Option("--copies", help=_("Keep an encrypted copy of every sealed row, to show it as it was."))] = False,
     digest: Annotated[str, typer.Option("--digest", help=_("sha256 or sm3."))] = "sha256",
+    json_column: Annotated[
+        list[str] | None,
+        typer.Option("--json-column", help=_("Column with JSON: findings name its top-level elements, with --copies; may be repeated.")),
+    ] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -186,6 +191,7 @@ def attach_command(
         policy,
         copies,
         digest,
+        tuple(json_column or ()),
     )
     secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger import canonical, rowcodec, sortkey
+from ledger import canonical, json_text, rowcodec, sortkey
 from ledger.commitment import copy_key, digest_function, record_secret
 from ledger.errors import LedgerError, WireError
 from ledger.findings import ORDER, Finding, FindingKind, IntactAt, Spot, kind_of
@@ -96,8 +96,14 @@ class Reporter:
         if spot.marked and entry is not None:
             judged, until = None if spot.kind is FindingKind.INSERTED else self._version_before(entry), spot.entry
         before = after = intact = None
-        if table is not None and spot.key is not None and self._values:
-            before, after = self._shown(spot, table, judged, present)
+        columns = spot.columns
+        documents = set(columns) & set(table.options.json_columns) if table is not None else set()
+        if table is not None and spot.key is not None and (self._values or documents):
+            was, now = self._rows(spot, judged, table, present)
+            columns = _with_elements(table, columns, documents, was, now)
+            if self._values:
+                named = columns or table.shape.names
+                before, after = _shown(table, was, named), _shown(table, now, named)
         if table is not None:
             intact = self.intact_at(table.id, spot.key, judged, until)
         author = spot.author or (self._authors.get(entry.author) if entry is not None and spot.marked else None)
@@ -105,7 +111,7 @@ class Reporter:
         detail = "; ".join([*filter(None, [spot.detail]), *(f"also {kind}" for kind in others)])
         key = {} if table is None or spot.key is None else _key(table, spot.key)
         version = None if entry is None else entry.version
-        return Finding(spot.kind, table.name if table else None, key, spot.columns, version, author, intact, detail, before, after)
+        return Finding(spot.kind, table.name if table else None, key, columns, version, author, intact, detail, before, after)
 
     def _version_before(self, entry: RecordEntry) -> int | None:
         """The last entry with content before `entry` in the row's life; None where there is none."""
@@ -169,15 +175,13 @@ class Reporter:
         bare = "" if key is None else key.hex()
         return (part["from"] is None or part["from"] <= bare) and (part["to"] is None or bare < part["to"])
 
-    def _shown(
-        self, spot: Spot, table: Attached, judged: int | None, present: PresentRows
-    ) -> tuple[dict[str, str | None] | None, dict[str, str | None] | None]:
+    def _rows(self, spot: Spot, judged: int | None, table: Attached, present: PresentRows) -> tuple[bytes | None, bytes | None]:
+        """The row before and after, as far as copies and the table have them."""
         was = None if judged is None else self.kept_row(judged)
         now = None if spot.key is None else present.row(table, spot.key)
         if spot.marked and spot.entry is not None:
             now = self.kept_row(spot.entry) or self._if_sealed(spot.entry, now)
-        columns = spot.columns or table.shape.names
-        return self._columns(table, was, columns), self._columns(table, now, columns)
+        return was, now
 
     def _if_sealed(self, index: int, row: bytes | None) -> bytes | None:
         """The row, if it is the one that an entry committed to."""
@@ -188,13 +192,6 @@ class Reporter:
         keys = self._home.subjects.keys(sid for (sid,) in sids)
         secrets = [record_secret(keys[sid], entry.record, entry.version) for (sid,) in sids if sid in keys]
         return row if any(digest_function(entry.algorithm)(secret + row) == entry.row_digest for secret in secrets) else None
-
-    def _columns(self, table: Attached, row: bytes | None, columns: Sequence[str]) -> dict[str, str | None] | None:
-        if row is None:
-            return None
-        encoding = table.shape.encoding
-        shown = zip(table.shape.names, rowcodec.fields(encoding, row), strict=True)
-        return {name: rowcodec.display(encoding, value) for name, value in shown if name in columns}
 
     def kept_row(self, index: int) -> bytes | None:
         """The row of a sealed version, where a copy was kept and it is the one committed to; never a guess."""
@@ -216,6 +213,38 @@ class Reporter:
         except LedgerError:
             return None
         return entry if isinstance(entry, RecordEntry) else None
+
+
+def _texts(table: Attached, row: bytes) -> dict[str, str | None]:
+    encoding = table.shape.encoding
+    shown = zip(table.shape.names, rowcodec.fields(encoding, row), strict=True)
+    return {name: rowcodec.display(encoding, value) for name, value in shown}
+
+
+def _shown(table: Attached, row: bytes | None, names: Sequence[str]) -> dict[str, str | None] | None:
+    """The named columns, and elements of JSON columns, for people."""
+    if row is None:
+        return None
+    texts = _texts(table, row)
+    shown = {name: texts[name] for name in table.shape.names if name in names}
+    for column in table.options.json_columns:
+        parts = json_text.elements(texts[column] or "") or {}
+        shown |= {name: parts.get(name.removeprefix(f"{column}.")) for name in names if name not in texts and name.startswith(f"{column}.")}
+    return shown
+
+
+def _with_elements(
+    table: Attached, columns: tuple[str, ...], documents: Set[str], was: bytes | None, now: bytes | None
+) -> tuple[str, ...]:
+    """The columns, each of `documents` replaced by its top-level elements that differ, where both rows are there to tell."""
+    if was is None or now is None or not documents:
+        return columns
+    before, after = _texts(table, was), _texts(table, now)
+    named: list[str] = []
+    for column in columns:
+        parts = json_text.differing(before[column] or "", after[column] or "") if column in documents else ()
+        named += [f"{column}.{part}" for part in parts] or [column]
+    return tuple(named)
 
 
 def _key(table: Attached, key: bytes) -> dict[str, str | int | float | None]:

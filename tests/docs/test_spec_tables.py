@@ -154,6 +154,8 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
         erase_subject(home, f"subject:{patient}", 1)
         with home.batch() as batch:
             batch.mark(0, b"", (), None, 1)
+    lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
+    lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}
