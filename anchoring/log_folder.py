@@ -11,6 +11,7 @@ from anchoring.errors import EvidenceInvalid
 from anchoring.network import exact_hex
 from anchoring.note import MAX_NOTE, LogCheckpoint, Verifier, open_checkpoint, read_verifier
 from anchoring.tlog import CHECKPOINT, ENTRIES, MAX_BUNDLE, bundle_path, decode_bundle, lay_out, tile_path, width_in
+from careseal import read_json
 from ledger import canonical
 from ledger.errors import LedgerError, WireError
 from ledger.tree import TILE_BYTES, WIDTH, Tree
@@ -88,7 +89,7 @@ def encode_about(about: About) -> bytes:
 def decode_about(data: bytes) -> About:
     """What `log.json` says. EvidenceInvalid where it is none, or does not fit itself."""
     try:
-        values = json.loads(data)
+        values = read_json(data)
         if values["careseal"] != VERSION or not isinstance(values["journals"], str):
             raise ValueError
         numbers = [_number(values, name) for name in _NUMBERS]

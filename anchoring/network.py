@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from anchoring.errors import NetworkInvalid
+from careseal import read_json
 
 MAX_BYTES = 1 << 20
 ENGINE = "clique"
@@ -54,7 +55,7 @@ def encode_network(network: Network) -> bytes:
 def decode_network(data: bytes) -> Network:
     """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, once, and no other."""
     try:
-        values = json.loads(data, object_pairs_hook=_unique)
+        values = read_json(data, object_pairs_hook=_unique)
         if not isinstance(values, dict) or values.pop("careseal") != "network/1" or not isinstance(engine := values.pop("engine"), str):
             raise ValueError
         if engine != ENGINE and engine.isalnum():
@@ -73,7 +74,7 @@ def decode_network(data: bytes) -> Network:
         sealers = tuple(_hex(sealer, 20) for sealer in listed)
         if values or not sealers or len(sealers) > 1000 or len(set(sealers)) != len(sealers) or not fields["epoch"]:
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NetworkInvalid("this is not a Careseal network file, or it is damaged: get it from the consortium again") from error
     return Network(engine=ENGINE, sealers=sealers, **fields)  # type: ignore[arg-type]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 
 import rfc8785
 
+from careseal import read_json
 from ledger.errors import WireError
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
@@ -26,8 +26,8 @@ def encode(value: object) -> bytes:
 def decode(data: bytes) -> dict[str, Json]:
     """The object that `data` encodes; WireError unless `data` is its one canonical encoding."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = read_json(data)
+    except ValueError as error:
         raise WireError("not JSON") from error
     if not isinstance(value, dict) or encode(value) != data:
         raise WireError("not a canonical JSON object")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn
 
+from careseal import json_depth
 from ledger.errors import WireError
 
 MAX_DEPTH = 64
@@ -26,7 +27,6 @@ Json = Number | str | bool | None | list["Json"] | dict[str, "Json"]
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKET = re.compile(r"[^\[\]{}]+")
 _AROUND = 3  # levels of a bundle around a resource
 
 
@@ -52,7 +52,7 @@ class Scanner:
 
     def __init__(self, text: str) -> None:
         # The parser in C counts on Python's recursion limit, which other libraries lift beyond what the stack holds.
-        if _brackets(text) > MAX_DEPTH + _AROUND:
+        if json_depth(text) > MAX_DEPTH + _AROUND:
             raise WireError(f"JSON nested deeper than {MAX_DEPTH} levels")
         self.text = text
         self.start = self.position = 0
@@ -151,15 +151,6 @@ def differing(one: str, other: str) -> tuple[str, ...]:
     if was is None or now is None:
         return ()
     return tuple(name for name in {**was, **now} if was.get(name) != now.get(name))
-
-
-def _brackets(text: str) -> int:
-    """How deep brackets outside of strings nest."""
-    depth = deepest = 0
-    for mark in _NO_BRACKET.sub("", _STRING.sub("", text)):
-        depth += 1 if mark in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _deeper(value: Json, levels: int) -> bool:

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from careseal import read_json
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import private_file
 from ledger.store import one_line
@@ -54,7 +55,7 @@ def open_box(path: Path, passphrase: bytes, purpose: str) -> dict[str, str]:
     try:
         if path.stat().st_size > _MAX_FILE:
             raise ValueError
-        outer = json.loads(path.read_bytes())
+        outer = read_json(path.read_bytes())
         if outer["careseal"] != purpose or outer["kdf"] != "scrypt-32768-8-1":
             raise ValueError
         salt, nonce, box = (bytes.fromhex(outer[name]) for name in ("salt", "nonce", "box"))
