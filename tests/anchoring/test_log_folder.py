@@ -33,7 +33,7 @@ class Log:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "ledger.db", create=True)
-        self.journal = Journal(self.store)
+        self.journal = Journal(self.store, bytes(32))
         self.folder = folder / "export"
 
     def grow(self, size: int) -> Log:

@@ -463,7 +463,7 @@ def test_evidence_is_not_made_of_lies(world, node):
 def test_joining_through_a_node_that_lies_makes_no_member(tmp_path):
     first = new_world(tmp_path / "first")
     with behind_a_node(first) as node:
-        second = World(tmp_path / "second")
+        second = World(tmp_path / "second", name="Second Hospital")
         (tmp_path / "second").mkdir()
         init = ("init", "--name", "Second", "--kit", second.kit, "--chain", node.url, "--network", first.home / "network.json")
         node.lie = latest_block(lambda block: sealed_again(block, STRANGER))
@@ -501,7 +501,7 @@ def test_the_root_of_trust_is_bound_into_the_settings(tmp_path):
 def test_members_that_join_later_leave_the_root_of_trust_as_it_is(tmp_path):
     first = new_world(tmp_path / "first")
     (tmp_path / "second").mkdir()
-    second = World(tmp_path / "second")
+    second = World(tmp_path / "second", name="Second Hospital")
     second.chain, second.more = first.chain, ("--chain", first.chain)
     second.init().attach()
     second.ok("seal")
