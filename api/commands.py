@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import evidence_commands, import_command, journal_commands, migrate_command, node_commands, recovery, worker
+from api import (
+    evidence_commands,
+    import_command,
+    journal_commands,
+    migrate_command,
+    node_commands,
+    person_commands,
+    recovery,
+    worker,
+)
 from api.console import (
     Timer,
     audit_json,
@@ -59,6 +68,7 @@ def build() -> typer.Typer:
     app.add_typer(evidence_commands.app(), name="evidence")
     app.add_typer(journal_commands.app(), name="journal")
     app.add_typer(node_commands.app(), name="node")
+    app.add_typer(person_commands.app(), name="person")
     return app
 
 

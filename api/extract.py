@@ -24,6 +24,7 @@ from api.program import read_program
 from contracts.actions import ActionKind
 from ledger.findings import FindingKind
 from ledger.mirror_check import Fault
+from ledger.persons import ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
 _REVERT = re.compile(r'^\s*assert .*, "([^"]+)"', re.MULTILINE)
@@ -89,6 +90,8 @@ def _names() -> Iterator[Text]:
         yield Text(kind.value.upper(), ("ledger/findings.py",))
     for fault in Fault:
         yield Text(fault.value, ("ledger/mirror_check.py",))
+    for role in ROLES:
+        yield Text(role, ("ledger/persons.py",))
     for action in ActionKind:
         yield Text(action.name.lower(), ("contracts/actions.py",))
 

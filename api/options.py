@@ -14,3 +14,10 @@ PassphraseOption = Annotated[
     Path | None, typer.Option("--passphrase-file", help=_("File with the passphrase; else CARESEAL_PASSPHRASE or the unlock file."))
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help=_("Print JSON for programs."))]
+KeyPassphraseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-passphrase-file", help=_("File with the passphrase of the key file; else CARESEAL_KEY_PASSPHRASE, else it is asked for.")
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help=_("Why, in one line; it is journalled."))]

@@ -1,14 +1,18 @@
-"""Where the passphrase comes from: a file, the environment, or the unlock file that init makes outside every home."""
+"""Where passphrases come from: a file, the environment, the unlock file that init makes outside every home, or the person who is asked."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
+import sys
 from pathlib import Path
 
+from api.language import _
 from careseal import CaresealError
 from ledger.home import read_settings
 
+SHORTEST = 8
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -18,7 +22,25 @@ class PassphraseError(CaresealError):
 
 def given_passphrase(file: Path | None) -> bytes | None:
     """The passphrase from --passphrase-file, CARESEAL_PASSPHRASE_FILE or CARESEAL_PASSPHRASE; None where none is given."""
-    named = file or (Path(os.environ["CARESEAL_PASSPHRASE_FILE"]) if os.environ.get("CARESEAL_PASSPHRASE_FILE") else None)
+    return _given(file, os.environ.get("CARESEAL_PASSPHRASE_FILE"), os.environ.get("CARESEAL_PASSPHRASE"))
+
+
+def key_passphrase(file: Path | None, key: Path, *, create: bool = False) -> bytes:
+    """The passphrase of a person's key file `key`, apart from that of the home: given like it, else asked for, twice to `create`."""
+    found = _given(file, os.environ.get("CARESEAL_KEY_PASSPHRASE_FILE"), os.environ.get("CARESEAL_KEY_PASSPHRASE"))
+    if found is None:
+        if not sys.stdin.isatty():
+            raise PassphraseError(f"no passphrase for {key}: give --key-passphrase-file, or run it in a terminal to be asked")
+        found = getpass.getpass(_("Passphrase of {key}: ").format(key=key)).encode()
+        if create and getpass.getpass(_("Once more: ")).encode() != found:
+            raise PassphraseError("the two passphrases differ: run it again")
+    if create and len(found) < SHORTEST:
+        raise PassphraseError(f"a key's passphrase has at least {SHORTEST} characters")
+    return found
+
+
+def _given(file: Path | None, named_file: str | None, spoken: str | None) -> bytes | None:
+    named = file or (Path(named_file) if named_file else None)
     if named is not None:
         try:
             text = named.read_bytes()[:4096].strip()
@@ -27,7 +49,7 @@ def given_passphrase(file: Path | None) -> bytes | None:
         if not text:
             raise PassphraseError(f"the passphrase file {named} is empty")
         return text
-    return os.environ["CARESEAL_PASSPHRASE"].encode() if os.environ.get("CARESEAL_PASSPHRASE") else None
+    return spoken.encode() if spoken else None
 
 
 def unlock_file() -> Path:

@@ -6,10 +6,9 @@ every later audit that the subject is erased, whatever is restored.
 
 from __future__ import annotations
 
-from ledger import canonical
 from ledger.errors import LedgerError
 from ledger.home import Home
-from ledger.wire import KIND_AT, Kind
+from ledger.wire import Kind
 
 
 def erase_subject(home: Home, label: str, now: int) -> None:
@@ -29,13 +28,8 @@ def erase_subject(home: Home, label: str, now: int) -> None:
 
 def erased_subjects(home: Home) -> set[int]:
     """The numbers of the subjects whose erasure is journalled."""
-    rows = home.store.db.execute(
-        "SELECT d.entry FROM documents d JOIN entries e ON e.idx=d.entry WHERE substr(e.body, ?, 1)=? ORDER BY d.entry",
-        (KIND_AT + 1, bytes([Kind.ERASURE])),
-    )
     blinds = []
-    for (index,) in rows.fetchall():
-        document = canonical.decode(home.journal.document(index)[1])
+    for index, _, document in home.journal.documents_of(Kind.ERASURE):
         try:
             blinds.append(bytes.fromhex(str(document["erasure"]["subject"])))  # type: ignore[index, call-overload]
         except (KeyError, TypeError, ValueError) as error:

@@ -31,3 +31,7 @@ class KeyUnavailable(LedgerError):
 
 class HomeError(LedgerError):
     """The home is missing, in use by another process, or damaged."""
+
+
+class PersonError(LedgerError):
+    """A person's key cannot be used, or a signature does not hold."""

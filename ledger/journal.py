@@ -15,7 +15,7 @@ from ledger.errors import HomeError, LedgerError
 from ledger.merkle import leaf_hash
 from ledger.store import Store, write_rows
 from ledger.tree import Tree, append
-from ledger.wire import EventEntry, Kind, decode_entry, encode_event
+from ledger.wire import KIND_AT, EventEntry, Kind, decode_entry, encode_event
 
 _CODE = b"careseal/v1/checkpoint"
 
@@ -97,6 +97,15 @@ class Journal:
             raise LedgerError(f"entry {index} has no document")
         canonical.check(row[0], row[1], entry.commitment)
         return row[0], row[1]
+
+    def documents_of(self, kind: Kind) -> Iterator[tuple[int, int, dict[str, canonical.Json]]]:
+        """(index, time in milliseconds, document) of each event of a kind, in order, each document checked against its entry."""
+        rows = self._db.execute(
+            "SELECT d.entry FROM documents d JOIN entries e ON e.idx=d.entry WHERE substr(e.body, ?, 1)=? ORDER BY d.entry",
+            (KIND_AT + 1, bytes([kind])),
+        )
+        for (index,) in rows.fetchall():
+            yield index, decode_entry(self.entry(index)).time, canonical.decode(self.document(index)[1])
 
     def checkpoint(self, time: int) -> Checkpoint | None:
         """Record a checkpoint of the journal as it is now; None where the latest one has this size already."""

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     CONFIGURATION = 16
     AUDIT = 17
     ERASURE = 18
+    PERSON = 21
     EXPORT = 23
     RESTORE = 24
     MARKS = 25  # key, columns and author of marked record entries before it

@@ -55,7 +55,7 @@ def test_every_command_has_help_that_explains_each_option(command):
 
 def test_the_commands_are_those_of_the_documentation():
     top = {command[0] for command in commands() if len(command) == 1}
-    listed = "init attach detach seal verify status run backup restore import migrate-check evidence journal node sample-hospital demo"
+    listed = "init attach detach seal verify status run backup restore import migrate-check evidence journal node person sample-hospital demo"
     assert top == set(listed.split())
 
 
@@ -240,7 +240,8 @@ def test_no_secret_and_no_patient_is_shown(sealed):
 def test_no_secret_is_an_argument(sealed):
     """The passphrase comes from a file or the environment; the list of processes shows neither."""
     options = {option for command in commands() for option in _options(command)}
-    assert {option for option in options if "pass" in option} == {"--passphrase-file", "--kit-passphrase-file", "--new-passphrase-file"}
+    assert {option for option in options if "pass" in option} == {
+        "--passphrase-file", "--kit-passphrase-file", "--new-passphrase-file", "--key-passphrase-file"}  # fmt: skip
 
 
 def _options(name: tuple[str, ...]) -> list[str]:

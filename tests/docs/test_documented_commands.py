@@ -101,6 +101,13 @@ def test_seal_and_status_documents(trial: Trial) -> None:
     assert form(trial.json("careseal status --home H --json")) == form(example("careseal status --json"))
 
 
+def test_person_document(trial: Trial) -> None:
+    (trial.folder / "secret").write_text("a person's own")
+    trial.run("careseal person create li.key --name Li --key-passphrase-file secret")
+    trial.run("careseal person add li.key --home H --role staff")
+    assert form(trial.json("careseal person list --home H --json")) == form(example("careseal person list --json"))
+
+
 def test_evidence_document(trial: Trial) -> None:
     shown = example("careseal evidence verify --json")
     real = trial.json("careseal evidence verify visit.json --network H/network.json --values --json")

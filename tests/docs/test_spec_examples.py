@@ -10,6 +10,8 @@ from itertools import pairwise
 import coincurve
 import pytest
 import stranger
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from eth_hash.auto import keccak
 from trials import ROOT
 
@@ -36,6 +38,21 @@ def test_rows_split_into_the_fields_shown() -> None:
     (text,) = stranger.fields_of("sqlite/1", raw("rows", "TEXT of the bytes 61 ff 62"))
     assert stranger.shown("sqlite/1", text) == "a\\xffb"
     assert stranger.shown("pgtext/1", raw("rows", "pgtext/1 field 5")) == "tab\there"
+
+
+def test_people() -> None:
+    shown = part("people")
+    public, action = (json.loads(shown[name]) for name in ("public part", "signed action"))
+    key = Ed25519PrivateKey.from_private_bytes(raw("people", "private signing key")).public_key()
+    encryption = X25519PrivateKey.from_private_bytes(raw("people", "private encryption key")).public_key()
+    assert (public["signing"], public["encryption"]) == (key.public_bytes_raw().hex(), encryption.public_bytes_raw().hex())
+    print_of = hashlib.sha256(b"careseal/v1/person" + key.public_bytes_raw() + encryption.public_bytes_raw())
+    assert shown["fingerprint"] == print_of.hexdigest()[:40]
+    signed = {name: public[name] for name in ("name", "signing", "encryption")}
+    for domain, document, holder in ((b"careseal/v1/person", signed, public), (b"careseal/v1/action", action, action)):
+        plain = {name: value for name, value in document.items() if name != "signature"}
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        key.verify(bytes.fromhex(holder["signature"]), hashlib.sha256(domain + text).digest())
 
 
 @pytest.mark.parametrize(

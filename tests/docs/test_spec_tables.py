@@ -156,6 +156,10 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
             batch.mark(0, b"", (), None, 1)
     lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
     lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
+    (lost.folder / "secret").write_text("a person's own")
+    lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
+    lost.run("careseal person add li.key --home NEW --role staff")
+    lost.run("careseal person revoke Li --home NEW --reason left")
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable
 from hashlib import sha256
@@ -30,6 +31,7 @@ from ledger.home import Settings
 from ledger.journal import Checkpoint, Journal
 from ledger.keys import Keyring, SubjectKeys, seal_box
 from ledger.merkle import leaf_hash, node_hash
+from ledger.persons import action_digest, make_key_file, open_key_file, public_file
 from ledger.store import Store
 from ledger.wire import Algorithm, EventEntry, Flag, Kind, encode_event, encode_record
 
@@ -71,6 +73,7 @@ def examples() -> dict[str, str]:
         "receipt": _block(_receipt()),
         "export": _block(_export()),
         "box": _block(_box()),
+        "people": _block(_people()),
     }
 
 
@@ -233,6 +236,20 @@ def _export() -> Iterable[tuple[str, object]]:
     yield "verifier key", str(verifier_of(name, seed))
     yield "checkpoint, its lines one after the other", sign(LogCheckpoint(name, 3, _root(3)), seed).decode().replace("\n", "↵")
     yield "bundle of the three entries", encode_bundle([_event_entry(), _record_entry(), _deletion()])
+
+
+def _people() -> Iterable[tuple[str, object]]:
+    seeds = iter([SUBJECT_KEY, LABEL_KEY, bytes(16), bytes(12)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "li.key"
+        path.write_bytes(make_key_file("李娜", b"correct horse", lambda count: next(seeds)))
+        key = open_key_file(path, b"correct horse")
+    action = {"about": "an example", "home": "00" * 16, "person": 1}
+    yield "private signing key", SUBJECT_KEY
+    yield "private encryption key", LABEL_KEY
+    yield "public part", canonical.encode(json.loads(public_file(key.public))).decode()
+    yield "fingerprint", key.public.fingerprint.replace(" ", "")
+    yield "signed action", canonical.encode(action | {"signature": key.sign(action_digest(action)).hex()}).decode()
 
 
 def _box() -> Iterable[tuple[str, object]]:
