@@ -15,12 +15,14 @@ import typer
 
 from api import (
     evidence_commands,
+    findings_commands,
     import_command,
     journal_commands,
     migrate_command,
     node_commands,
     person_commands,
     recovery,
+    window_commands,
     worker,
 )
 from api.console import (
@@ -69,6 +71,8 @@ def build() -> typer.Typer:
     app.add_typer(journal_commands.app(), name="journal")
     app.add_typer(node_commands.app(), name="node")
     app.add_typer(person_commands.app(), name="person")
+    app.add_typer(findings_commands.app(), name="findings")
+    app.add_typer(window_commands.app(), name="change-window")
     return app
 
 
@@ -341,6 +345,9 @@ def verify_command(
     max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))] = "24h",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help=_("How many processes share the work."))] = 1,
     values: Annotated[bool, typer.Option("--values", help=_("Show altered columns before and after, where a copy was kept."))] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help=_("With --json: findings that are alike as their group only, not one by one."))
+    ] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -365,7 +372,7 @@ def verify_command(
             progress=rows,
         )
     if as_json:
-        print_json(audit_json(verified, timer.seconds) | {"timestamps": stamps_json(verified.stamps)})
+        print_json(audit_json(verified, timer.seconds, groups_only=groups) | {"timestamps": stamps_json(verified.stamps)})
     else:
         print_stamps(verified.stamps)
         print_audit(verified, timer.seconds)

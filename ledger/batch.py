@@ -111,10 +111,10 @@ class Batch:
         self.put("documents", index, salt, canonical)
         return index
 
-    def mark(self, entry: int, key: bytes, columns: Sequence[str], author: str | None, time: int) -> None:
+    def mark(self, entry: int, key: bytes, columns: Sequence[str], author: str | None, time: int, window: int | None = None) -> None:
         """Say more of a marked entry than it says itself, in a document that the next flush journals. `time` in milliseconds."""
         known = author if author is None else printable(author)
-        self._marks.append({"entry": entry, "key": key.hex(), "columns": list(columns), "author": known})
+        self._marks.append({"entry": entry, "key": key.hex(), "columns": list(columns), "author": known, "window": window})
         self._marked_at = time
 
     def state(self, table: int, key: bytes) -> State | None:

@@ -31,7 +31,7 @@ def erased_subjects(home: Home) -> set[int]:
     blinds = []
     for index, _, document in home.journal.documents_of(Kind.ERASURE):
         try:
-            blinds.append(bytes.fromhex(str(document["erasure"]["subject"])))  # type: ignore[index, call-overload]
+            blinds.append(bytes.fromhex(str(document["erasure"]["subject"])))
         except (KeyError, TypeError, ValueError) as error:
             raise LedgerError(f"entry {index}: its document is damaged: restore the home from its mirror") from error
     return set(home.subjects.known(blinds).values())

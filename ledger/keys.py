@@ -105,6 +105,10 @@ class SubjectKeys:
         """The 16 bytes under which the store knows a subject."""
         return blake2s(label.encode(errors="surrogateescape"), key=self._labels, digest_size=16).digest()
 
+    def blind_state(self, what: bytes) -> bytes:
+        """The 20 bytes that stand for what a row is, to nobody but this home."""
+        return blake2s(what, key=self._labels, digest_size=20).digest()
+
     def sids(self, labels: Iterable[str]) -> dict[str, int]:
         """The sid of each label; unknown subjects get a fresh key, durable when this returns."""
         wanted = set(labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 KeyKind = Literal["int", "text", "any"]
+LOST_CHANGES = "changes could not be captured"  # ends the fault that no mending undoes
 Capture = Literal["triggers", "scan"]
 Cell = str | bool | None  # a value to import; a number is the text that it was
 # Of these ids of changes, those that are in the journal already.

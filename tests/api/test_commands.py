@@ -55,7 +55,10 @@ def test_every_command_has_help_that_explains_each_option(command):
 
 def test_the_commands_are_those_of_the_documentation():
     top = {command[0] for command in commands() if len(command) == 1}
-    listed = "init attach detach seal verify status run backup restore import migrate-check evidence journal node person sample-hospital demo"
+    listed = (
+        "init attach detach seal verify status run backup restore import migrate-check evidence "
+        "journal node person findings change-window sample-hospital demo"
+    )
     assert top == set(listed.split())
 
 
@@ -79,7 +82,7 @@ def test_documents_for_programs(place):
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings former"
+    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings groups resolved former"
     assert verified.keys() == set(listed.split())
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}

@@ -101,6 +101,22 @@ def test_seal_and_status_documents(trial: Trial) -> None:
     assert form(trial.json("careseal status --home H --json")) == form(example("careseal status --json"))
 
 
+def test_findings_and_window_documents(trial: Trial) -> None:
+    (trial.folder / "own").write_text("a person's own")
+    trial.run("careseal person create na.key --name 'Li Na' --key-passphrase-file own")
+    trial.run("careseal person add na.key --home H --role staff")
+    real = trial.json("careseal findings list --home H --json")
+    named = next(finding["id"] for finding in real["findings"] if finding["kind"] == "altered")
+    why = "--reason 'why' --ticket IT-7 --by na.key --key-passphrase-file own --home H"
+    trial.run(f"careseal findings dismiss {named} {why}")
+    real = trial.json("careseal findings list --home H --json")
+    assert form(real | {"findings": []}) == form(example("careseal findings list --json"))
+    trial.run(f"careseal change-window open --table lab_result --columns unit --from 2099-01-01 --until 2099-01-02 {why}")
+    shown = example("careseal change-window list --json")
+    assert form(trial.json("careseal change-window list --home H --json")) == form(shown)
+    trial.run(f"careseal findings reopen {named} {why}")
+
+
 def test_person_document(trial: Trial) -> None:
     (trial.folder / "secret").write_text("a person's own")
     trial.run("careseal person create li.key --name Li --key-passphrase-file secret")

@@ -159,7 +159,19 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     (lost.folder / "secret").write_text("a person's own")
     lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
     lost.run("careseal person add li.key --home NEW --role staff")
+    for who in ("li", "wang"):
+        lost.run(f"careseal person create {who}2.key --name {who} --key-passphrase-file secret")
+        lost.run(f"careseal person add {who}2.key --home NEW --role staff")
     lost.run("careseal person revoke Li --home NEW --reason left")
+    why = "--reason why --ticket T --key-passphrase-file secret --home NEW"
+    lost.run(f"careseal change-window open --table visit --columns dept_code --from 2099-01-01 --until 2099-01-02 {why} --by li2.key")
+    window = lost.json("careseal change-window list --home NEW --json")["windows"][0]["id"]
+    lost.run(f"careseal change-window close {window} {why} --by li2.key")
+    lost.run("sqlite3 his.db 'ALTER TABLE visit ADD COLUMN extra TEXT'")
+    named = lost.json("careseal findings list --home NEW --json")["findings"][0]["id"]
+    for who in ("li2.key", "wang2.key"):
+        lost.run(f"careseal findings dismiss {named} {why} --by {who}")
+    lost.run(f"careseal findings reopen {named} {why} --by li2.key")
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}
