@@ -72,7 +72,7 @@ def _entries(home: Home, table_name: str, keys: Sequence[str]) -> list[bytes]:
         raise LedgerError(f"table {table.name} has the key {', '.join(table.shape.key)}: give {width} values for each record")
     if len(keys) // width > MAX_LEAVES:
         raise LedgerError(f"one file takes the receipts of at most {MAX_LEAVES} records: export the others apart")
-    indexes = [look_up(home, table, keys[at : at + width])[1] for at in range(0, len(keys), width)]
+    indexes = [look_up(home, table, keys[at : at + width]).entry for at in range(0, len(keys), width)]
     if len(set(indexes)) != len(indexes):
         raise LedgerError("a record is named twice: give each key once")
     return [home.journal.entry(index) for index in indexes]

@@ -211,7 +211,7 @@ def _deploy(w3: Web3, keyring: Keyring) -> Network:
     founder = Sender(w3, keyring.sealing)
     consortium = founder.send(deploy_consortium(w3, nonce=founder.nonce()))["contractAddress"]
     journals = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))["contractAddress"]
-    head = raw_header(w3, None)
+    head = raw_header(w3, None, ENGINE)
     return Network(
         w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
         bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, head.number, block_hash(head), (clique.recover_sealer(head),),

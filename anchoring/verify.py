@@ -23,7 +23,6 @@ from ledger.home import Home, Settings
 from ledger.mirror_check import MirrorFault, mirror_faults
 from ledger.resolutions import read_resolutions
 from ledger.wire import decode_entry
-from node.header import block_hash
 
 Progress = Callable[[str, int], None]
 EARLIER_GENERATION = "generation"
@@ -182,7 +181,7 @@ def _lost_checkpoint(receipt: Receipt, state: ChainState) -> list[Finding]:
 
 def _lost_block(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:
     """That a block is the receipt's is the node's word; where it says no, the chain was made anew with the same checkpoint."""
-    if receipt.block <= state.header.number and Web3.to_hex(block_hash(link.header(receipt.block))) == receipt.block_hash:
+    if receipt.block <= state.header.number and Web3.to_hex(link.block_hash(link.header(receipt.block))) == receipt.block_hash:
         return []
     words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
