@@ -53,7 +53,8 @@ def table_document(number: int, name: str, encoding: str, columns: Sequence[str]
     options = {"algorithm": algorithm, "capture": "triggers", "copies": True, "deletable": True, "final": None, "grace": 86400,
                "immutable": [], "policy": "adopt", "subject": None, "time": None, "writers": []}  # fmt: skip
     listed = [{"name": column, "type": "TEXT"} for column in columns]
-    return {"attach": {"columns": listed, "encoding": encoding, "id": number, "key_kinds": ["any"] * keys, "options": options, "table": name}}
+    kinds = ["any"] * keys
+    return {"attach": {"columns": listed, "encoding": encoding, "id": number, "key_kinds": kinds, "options": options, "table": name}}
 
 
 @dataclass
@@ -131,7 +132,8 @@ def journal() -> Journal:
     first = rowcodec.encode_sqlite((3, "p1", "first", 1.5, None, b"", 7))
     a = made.record("visit", Kind.WRITTEN, 1, 1, None, first, rowcodec.SQLITE, flags=Flag.BASELINE)
     b = made.record("visit", Kind.AMENDED, 1, 2, a, None, rowcodec.SQLITE)
-    made.record("visit", Kind.AMENDED, 1, 3, b, rowcodec.encode_sqlite(SQLITE_ROW), rowcodec.SQLITE, flags=Flag.CAPTURED | Flag.UNAUTHORISED)
+    marked = Flag.CAPTURED | Flag.UNAUTHORISED
+    made.record("visit", Kind.AMENDED, 1, 3, b, rowcodec.encode_sqlite(SQLITE_ROW), rowcodec.SQLITE, flags=marked)
     made.record("lab", Kind.WRITTEN, 2, 1, None, b"E03\tna\\\\x\t140.50", rowcodec.PGTEXT)
     made.record("wide", Kind.WRITTEN, 3, 1, None, rowcodec.encode_sqlite(WIDE), rowcodec.SQLITE, 2)
     gone = made.record("gone", Kind.WRITTEN, 1, 1, None, rowcodec.encode_sqlite((9, "p9", "x", 0.0, None, b"", 1)), rowcodec.SQLITE)
@@ -307,7 +309,8 @@ class World:
         three.seal(SEALERS[1]), three.seal(SEALERS[2], state_root=state), three.seal(SEALERS[0])
         self.chains["clique-3"] = three.network(), chain_part((), three.headers[1], three.headers[2:])
         self.votes = self._votes(state)
-        self.chains["clique-votes"] = self.votes.network(), chain_part(self.votes.headers[:6], self.votes.headers[6], self.votes.headers[7:])
+        headers = self.votes.headers
+        self.chains["clique-votes"] = self.votes.network(), chain_part(headers[:6], headers[6], headers[7:])
         four = SEALERS[:4]
         trusted = qbft_header(40, state, four, four[:3])
         final = qbft_header(60, state, four, (four[3], four[0], four[2]), turn=b"\2", base_fee_per_gas=0)
