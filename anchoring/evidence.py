@@ -17,6 +17,7 @@ from anchoring.errors import EvidenceInvalid, LinkBroken
 from anchoring.network import Network, institution_name
 from anchoring.opening import Record, Report, open_subject
 from contracts.layout import checkpoint_slots, institution_slots
+from ledger.errors import LedgerError
 from node.confirmation import Headers
 from node.header import Header
 
@@ -55,9 +56,9 @@ class Proved:
 
     @property
     def record(self) -> Record:
-        """The record; EvidenceInvalid where the evidence is of an audit."""
+        """The record; LedgerError where the evidence is of an audit."""
         if not isinstance(self.subject, Record):
-            raise EvidenceInvalid("container", "this is evidence of an audit, not of a record")
+            raise LedgerError("this is evidence of an audit, not of a record: give evidence of a record")
         return self.subject
 
 

@@ -30,13 +30,13 @@ def verify_sealed(head: header.Header, network: Network) -> tuple[bytes, ...]:
 
     Whether later blocks stand behind it is not asked. Links: network, seal.
     """
-    _check_trusted(head, network)
+    _check_trusted(head, network, "take a later one")
     return checked("seal", lambda: ENGINES[network.engine].verify_sealed(head, network.sealers, network.epoch))
 
 
 def confirm(headers: Headers, network: Network) -> Confirmation:
     """Why a block counts under the network file. Links: network, seal, confirmation."""
-    _check_trusted(headers.header, network)
+    _check_trusted(headers.header, network, "bring the evidence up to date with careseal evidence refresh")
     try:
         return checked("seal", lambda: ENGINES[network.engine].confirm(headers, network.trust))
     except LinkBroken as error:
@@ -45,9 +45,9 @@ def confirm(headers: Headers, network: Network) -> Confirmation:
         raise
 
 
-def _check_trusted(head: header.Header, network: Network) -> None:
+def _check_trusted(head: header.Header, network: Network, remedy: str) -> None:
     if head.number < network.block:
-        raise LinkBroken("network", f"block {head.number} is older than the trusted block {network.block}: refresh the evidence")
+        raise LinkBroken("network", f"block {head.number} is older than the trusted block {network.block}: {remedy}")
     if head.number == network.block and checked("seal", lambda: ENGINES[network.engine].block_hash(head)) != network.block_hash:
         raise LinkBroken("network", "the header is not the trusted block")
 

@@ -315,8 +315,9 @@ class World:
         trusted = qbft_header(40, state, four, four[:3])
         final = qbft_header(60, state, four, (four[3], four[0], four[2]), turn=b"\2", base_fee_per_gas=0)
         self.chains["qbft-4"] = network("qbft", 40, qbft.block_hash(trusted), four), chain_part((), final, ())
-        steps = [qbft_header(50, seed("state"), SEALERS[:5], SEALERS[1:5]), qbft_header(55, seed("state"), SEALERS[1:6], SEALERS[2:6])]
-        moved = qbft_header(60, state, SEALERS[2:6], SEALERS[3:6])
+        sets = [SEALERS[2:6], SEALERS[4:8], (*SEALERS[6:8], *SEALERS[:2])]
+        steps = [qbft_header(50 + n, seed("state"), sets[n], sets[n][:3]) for n in (0, 1)]
+        moved = qbft_header(60, state, sets[2], sets[2][:3])
         self.chains["qbft-votes"] = network("qbft", 40, qbft.block_hash(trusted), four), chain_part(steps, moved, ())
 
     @staticmethod

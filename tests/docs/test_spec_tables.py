@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 from trials import ROOT, Trial
 
-from anchoring import evidence
+from anchoring import container
 from anchoring.network import Network
 from anchoring.receipt import Receipt
 from contracts.artifacts import load
@@ -94,11 +94,24 @@ def test_fields_of_evidence() -> None:
     part = ""
     for row in cells(section("Evidence file")):
         part = row[0].strip("`") or part
-        shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
-    assert {name: names for name, names in shown.items() if names} == {name: set(names) for name, names in evidence._FORMAT.items()}
-    links = set(re.findall(r"EvidenceInvalid\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
-    links |= set(re.findall(r"(?:LinkBroken|checked)\(\"(\w+)\"", (ROOT / "anchoring" / "proofs.py").read_text(encoding="utf-8")))
-    assert links <= {row[1] for row in cells(section("Verification")) if row[0].isdigit()}
+        if part in container.FORMAT or part in ("record", "configuration", "audit"):
+            shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
+    forms = {**container.FORMAT, **{name: form for own in container.KINDS.values() for name, form in own.items()}}
+    assert {name: shown[name] for name in container.FORMAT} == {name: set(forms[name]) for name in container.FORMAT}  # type: ignore[arg-type]
+    assert shown["configuration"] | {"consistency"} == shown["audit"] | {"consistency"} == set(container.KINDS["audit"]["audit"])  # type: ignore[arg-type]
+    records = [container.KINDS[kind]["record"] for kind in ("record", "fields", "latest")]
+    assert shown["record"] >= set().union(*records)  # type: ignore[arg-type]
+    kinds = {row[0].strip("`") for row in cells(section("Evidence file")) if row[0].startswith("`")}
+    assert set(container.KINDS) <= kinds
+
+
+def test_links_of_evidence() -> None:
+    links: set[str] = set()
+    for name in ("container", "evidence", "opening", "proofs"):
+        text = (ROOT / "anchoring" / f"{name}.py").read_text(encoding="utf-8")
+        links |= set(re.findall(r"(?:EvidenceInvalid|LinkBroken|checked|_document)\(\s*\"(\w+)\"", text))
+    listed = {link for row in cells(section("Verification")) for link in row[2].split(", ") if row[0].isdigit() or row[1] == "fields"}
+    assert links == listed - {""}
 
 
 def test_links_of_time_stamps() -> None:
