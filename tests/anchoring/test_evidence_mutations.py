@@ -87,8 +87,10 @@ def test_a_network_file_of_another_consortium_refuses_it():
     others = {"chain_id": 7, "journals": bytes(20), "journals_code": bytes(32), "consortium": bytes(20), "consortium_code": bytes(32),
               "sealers": (bytes(20),), "block": 2**40, "engine": "qbft", "epoch": 42}  # fmt: skip
     links = {name: broken(data, replace(network, **{name: value})) for name, value in others.items()}
-    assert links == {"chain_id": "network", "journals": "storage", "journals_code": "storage",
-                     "consortium": "institution", "consortium_code": "institution", "sealers": "seal", "block": "network", "engine": "seal", "epoch": "seal"}  # fmt: skip
+    assert links == {
+        "chain_id": "network", "journals": "storage", "journals_code": "storage", "consortium": "institution", "epoch": "seal",
+        "consortium_code": "institution", "sealers": "seal", "block": "network", "engine": "seal",
+    }  # fmt: skip
 
 
 def test_the_trusted_block_itself_needs_no_seal_and_takes_no_other_header():
