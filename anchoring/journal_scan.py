@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anchoring.errors import EvidenceInvalid
 from anchoring.evidence import Proved
-from anchoring.tlog import MAX_BUNDLE, bundle_path, decode_bundle, lay_out, width_in
+from anchoring.tlog import CHECKPOINT, MAX_BUNDLE, bundle_path, decode_bundle, lay_out, width_in
 from ledger.errors import LedgerError, WireError
 from ledger.tree import WIDTH
 from ledger.wire import RECORD, RecordEntry, decode_entry
@@ -69,6 +69,8 @@ def _bundle(folder: Path, number: int, width: int) -> list[bytes]:
             partial = (folder / bundle_path(number, 1)).parent
             names = [name.name for name in partial.iterdir() if name.name.isdecimal()] if partial.is_dir() else []
             held = min((int(name) for name in names if width <= int(name) < WIDTH), default=0)
+            if not held and not (folder / CHECKPOINT).exists() and not number:
+                raise LedgerError(f"{folder} is no exported journal: give the folder that careseal journal export wrote")
             if not held:
                 raise LedgerError(f"the exported journal in {folder} ends too early: export it again, at the checkpoint or later")
             path = partial / str(held)

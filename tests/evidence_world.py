@@ -54,7 +54,8 @@ def table_document(number: int, name: str, encoding: str, columns: Sequence[str]
                "immutable": [], "policy": "adopt", "subject": None, "time": None, "writers": []}  # fmt: skip
     listed = [{"name": column, "type": "TEXT"} for column in columns]
     kinds = ["any"] * keys
-    return {"attach": {"columns": listed, "encoding": encoding, "id": number, "key_kinds": kinds, "options": options, "table": name}}
+    names = {"source_table": f"main.{name}", "table": name}
+    return {"attach": {"columns": listed, "encoding": encoding, "id": number, "key_kinds": kinds, "options": options, **names}}
 
 
 @dataclass
