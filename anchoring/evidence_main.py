@@ -46,7 +46,8 @@ def shown(proved: Proved, later: Later | None, *, values: bool) -> dict[str, obj
         return about | {"entry": subject.index, "sealed_at": iso(subject.sealed_at), "audit": subject.audit}
     about |= {
         "table": subject.table, "source_table": subject.source_table, "record": subject.id.hex(), "key": list(subject.key),
-        "hidden": list(subject.hidden), **_version(subject.last, values), "later_versions_excluded": later is not None and later.excluded(proved),
+        "hidden": list(subject.hidden), "later_versions_excluded": later is not None and later.excluded(proved),
+        **_version(subject.last, values),
     }  # fmt: skip
     if proved.kind == "history":
         about["versions"] = [_version(version, values) for version in subject.versions]
