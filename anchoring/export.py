@@ -13,7 +13,7 @@ from anchoring.errors import AnchoringError, EvidenceInvalid
 from anchoring.evidence import Proved
 from anchoring.ground import gather
 from anchoring.link import Link
-from anchoring.opening import open_subject
+from anchoring.opening import open_subject, open_table
 from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import SALT_BYTES, digest_function, field_digests, record_secret, salts
 from ledger.errors import LedgerError
@@ -59,6 +59,7 @@ class Exporter:
         self._ground: dict[str, Any] = ground | {"configuration": _document(home, table.entry, self.anchored.size)}
         self._own = "versions" if wanted.kind == "history" else "record"
         frame = {**self._ground, self._own: "@", "careseal": container.VERSION, "kind": wanted.kind}
+        self._described = open_table(self._ground["configuration"], self._ground["checkpoint"])
         before, after = container.encode(container.plain(frame)).split(b'"@"')  # type: ignore[arg-type]
         self._frame = before, after
 
@@ -80,7 +81,7 @@ class Exporter:
             raise LedgerError(f"this evidence would have {len(data)} bytes, a file takes at most {container.MAX_BYTES}: export less of it")
         parts: Mapping[str, Any] = {**self._ground, self._own: own, "kind": self._wanted.kind}
         try:
-            return data, Proved(self._wanted.kind, self.anchored, open_subject(parts))
+            return data, Proved(self._wanted.kind, self.anchored, open_subject(parts, self._described))
         except EvidenceInvalid as error:
             raise AnchoringError(f"no evidence can be made, {error}: run careseal verify") from error
 

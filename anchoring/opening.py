@@ -68,7 +68,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """A table as its configuration entry describes it."""
 
     id: int
@@ -80,8 +80,8 @@ class _Table:
     index: int
 
 
-def open_subject(parts: Mapping[str, Any]) -> Record | Report:
-    """What evidence of any kind is about."""
+def open_subject(parts: Mapping[str, Any], table: Table | None = None) -> Record | Report:
+    """What evidence of any kind is about. A `table` that was opened already, of this checkpoint, is not opened again."""
     kind, checkpoint = parts["kind"], parts["checkpoint"]
     if kind == "audit":
         return _report(parts["audit"], checkpoint)
@@ -91,7 +91,7 @@ def open_subject(parts: Mapping[str, Any]) -> Record | Report:
         raise EvidenceInvalid("history", "it has no version")
     if kind in ("record", "fields") and not entries[0].flags & Flag.CONTENT:
         raise EvidenceInvalid("record", "the journal entry commits to no row")
-    table = _configuration(parts["configuration"], checkpoint)
+    table = table or open_table(parts["configuration"], checkpoint)
     if table.index >= listed[0]["index"]:
         raise EvidenceInvalid("configuration", "it is not older than the record's entry")
     if kind == "history":
@@ -134,7 +134,7 @@ def _version(index: int, entry: RecordEntry, values: Mapping[str, str | None] | 
     )  # fmt: skip
 
 
-def _values(part: Part, entry: RecordEntry, table: _Table) -> Mapping[str, str | None] | None:
+def _values(part: Part, entry: RecordEntry, table: Table) -> Mapping[str, str | None] | None:
     """The row for people, once it opens the entry's row digest, field root and tags; None where there is none."""
     row, secret = part["row"], part["secret"]
     if (row is None) != (secret is None) or (row is not None and not entry.flags & Flag.CONTENT):
@@ -156,7 +156,7 @@ def _values(part: Part, entry: RecordEntry, table: _Table) -> Mapping[str, str |
     return _displayed(table, dict(enumerate(fields)))
 
 
-def _some_values(parts: Sequence[Part], entry: RecordEntry, table: _Table) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
+def _some_values(parts: Sequence[Part], entry: RecordEntry, table: Table) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
     """The opened fields for people and the names of the others, once they all give the entry's field root and tags."""
     hash_ = digest_function(entry.algorithm)
     opened = {place: part["value"] for place, part in enumerate(parts) if "value" in part}
@@ -178,16 +178,16 @@ def _check_fields(entry: RecordEntry, digests: Sequence[bytes]) -> None:
         raise WireError("the fields are not the ones that were committed to")
 
 
-def _check_table(entry: RecordEntry, table: _Table, columns: int | None) -> None:
+def _check_table(entry: RecordEntry, table: Table, columns: int | None) -> None:
     if entry.table != table.id or columns not in (None, len(table.columns)):
         raise EvidenceInvalid("configuration", "it describes another table")
 
 
-def _displayed(table: _Table, fields: Mapping[int, bytes]) -> Mapping[str, str | None]:
+def _displayed(table: Table, fields: Mapping[int, bytes]) -> Mapping[str, str | None]:
     return _checked("record", lambda: {table.columns[i]: rowcodec.display(table.encoding, field) for i, field in fields.items()})
 
 
-def _configuration(part: Part, checkpoint: Part) -> _Table:
+def open_table(part: Part, checkpoint: Part) -> Table:
     """The description of the table, once it opens its configuration entry and that is in the journal."""
     document = _document("configuration", part, Kind.CONFIGURATION, checkpoint)
     try:
@@ -198,7 +198,7 @@ def _configuration(part: Part, checkpoint: Part) -> _Table:
             raise TypeError
     except (KeyError, TypeError) as error:
         raise EvidenceInvalid("configuration", "it does not describe a table") from error
-    return _Table(attach["id"], attach["table"], attach["source_table"], attach["encoding"], columns, keys, part["index"])
+    return Table(attach["id"], attach["table"], attach["source_table"], attach["encoding"], columns, keys, part["index"])
 
 
 def _report(part: Part, checkpoint: Part) -> Report:

@@ -13,7 +13,6 @@ from trie import HexaryTrie
 
 from anchoring.container import KINDS, VERSION, plain
 from anchoring.network import Network, institution_name
-from contracts.artifacts import load
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger import canonical, rowcodec
 from ledger.commitment import SALT_BYTES, blinded_subject, commit, field_digests, record_secret, salts
@@ -34,6 +33,7 @@ def seed(text: str) -> bytes:
     return sha256(b"careseal vectors " + text.encode()).digest()
 
 
+JOURNALS_CODE, CONSORTIUM_CODE = seed("code of journals"), seed("code of consortium")
 KEYS = {clique.address_of(seed(f"sealer {number}")): seed(f"sealer {number}") for number in range(8)}
 SEALERS = sorted(KEYS)  # in turn
 
@@ -188,8 +188,8 @@ class State:
         names = {name: int.from_bytes(institution_name(NAME), "big")} | dict.fromkeys(range(20), 9)
         consortium_root, prove_consortium = trie_of({slot.to_bytes(32, "big"): _rlp_number(word) for slot, word in names.items()})
         accounts = {bytes([n]) * 20: _account(EMPTY_ROOT, EMPTY_CODE_HASH) for n in range(1, 30)}
-        accounts[JOURNALS] = _account(journals_root, load("Journals").code_hash)
-        accounts[CONSORTIUM] = _account(consortium_root, load("Consortium").code_hash)
+        accounts[JOURNALS] = _account(journals_root, JOURNALS_CODE)
+        accounts[CONSORTIUM] = _account(consortium_root, CONSORTIUM_CODE)
         self.state_root, prove = trie_of(accounts)
         self.storage = {"account": prove(JOURNALS), "meta": prove_journals(meta.to_bytes(32, "big")),
                         "root": prove_journals(root.to_bytes(32, "big"))}  # fmt: skip
@@ -260,7 +260,7 @@ def qbft_header(number: int, state_root: bytes, validators: Sequence[bytes], sea
 
 def network(engine: str, number: int, digest: bytes, sealers: Sequence[bytes], epoch: int = 30_000) -> Network:
     return Network(
-        CHAIN_ID, engine, 1, epoch, CONSORTIUM, load("Consortium").code_hash, JOURNALS, load("Journals").code_hash, number, digest,
+        CHAIN_ID, engine, 1, epoch, CONSORTIUM, CONSORTIUM_CODE, JOURNALS, JOURNALS_CODE, number, digest,
         tuple(sealers),
     )  # fmt: skip
 

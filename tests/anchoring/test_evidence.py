@@ -207,7 +207,9 @@ def test_a_journal_looked_through_excludes_later_versions(worlds, network, tmp_p
         export_entries(other, [*entries[:at], entries[at][:-1] + bytes([entries[at][-1] ^ 1]), *entries[at + 1 :]])
         outcome = world.run("evidence verify", files["latest"], *trust[:3], other)
         assert outcome.code == 1 and "journal: " in outcome.line()
+    assert "is no exported journal" in world.run("evidence verify", files["latest"], *trust[:3], world.folder).line()
     export_entries(tmp_path / "short", entries[:3])
+    (tmp_path / "short" / "checkpoint").touch()
     assert "ends too early" in world.run("evidence verify", files["latest"], *trust[:3], tmp_path / "short").line()
     assert world.run("evidence verify", files["latest"], *trust[:3], tmp_path / "nowhere").code == 2
     world.ok("evidence export", "--audit", "last", "-o", tmp_path / "audit.json")

@@ -98,7 +98,7 @@ def test_a_receipts_signature_has_one_writing(world, tmp_path):
 def test_a_row_that_cannot_be_read_breaks_the_record():
     for encoding, field in (("sqlite/1", b"i\0"), ("sqlite/1", b"f\x031.0"), ("pgtext/1", b"\\q"), ("other/1", b"")):
         with pytest.raises(EvidenceInvalid, match=r"^record: "):
-            opening._displayed(opening._Table(1, "t", "t", encoding, ("a",), 1, 0), {0: field})
+            opening._displayed(opening.Table(1, "t", "t", encoding, ("a",), 1, 0), {0: field})
 
 
 def test_the_configuration_is_older_than_the_record(world, monkeypatch):
