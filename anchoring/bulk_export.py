@@ -84,8 +84,12 @@ def read_keys(path: Path) -> list[list[str]]:
 
 def _write(path: Path, data: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+    finally:
+        os.close(handle)
 
 
 def _runs(home: Home, table: Attached, keys: Sequence[Sequence[str]] | None) -> Iterator[list[Known]]:

@@ -227,6 +227,7 @@ def _readings(kind: str, text: str) -> list[rowcodec.Value]:
 
 
 def _record_entry(home: Home, index: int) -> tuple[int, RecordEntry]:
+    """The number of an entry and the entry."""
     entry = decode_entry(home.journal.entry(index))
     if not isinstance(entry, RecordEntry):
         raise LedgerError(f"the home's index names entry {index}, which is no record's: restore the home from its mirror or backup")
