@@ -116,6 +116,36 @@ def test_a_resolution_survives_the_loss_of_the_home(altered):
     assert "1 dismissed" in world.ok("verify").out
 
 
+def test_a_generation_that_was_given_up_can_be_accepted_and_a_rollback_cannot(place):
+    """Entries were lost for good, and the members voted for a new generation: two people may say that they know."""
+    (place / "world").mkdir()
+    world = World(place / "world", mirror=False).init().attach()
+    people = key(world, "Li"), key(world, "Wang")
+    world.ok("seal")
+    world.ok("backup", world.folder / "old.backup")
+    world.change()
+    world.ok("seal")
+    world.ok("node new-generation", "--institution", "1", "--generation", "1")
+    (world.folder / "pass").write_text(PASSPHRASE)
+    kit = ("--kit", world.kit, "--kit-passphrase-file", world.folder / "pass", "--backup", world.folder / "old.backup", "--new-generation")
+    world.home = world.folder / "new"
+    restored = forked.here("restore", "--home", world.home, *kit, environment={"CARESEAL_PASSPHRASE": PASSPHRASE})
+    assert world.home.exists(), restored
+    world.ok("seal")
+    found = world.ok("findings list", "--json").json["findings"]
+    (given_up,) = [finding for finding in found if finding["detail"].startswith("generation 0 of the journal ended with")]
+    for who in people:
+        assert say(world, "findings accept", given_up["id"], by=who).code == 0
+    left = world.run("verify", "--json").json
+    assert "rolled_back" not in [finding["kind"] for finding in left["findings"]]
+    assert [answer["kind"] for answer in left["resolved"]] == ["rolled_back"]
+    world.ok("seal")
+    with closing(sqlite3.connect(world.home / "ledger.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM entries WHERE idx=(SELECT max(idx) FROM entries)")
+    found = [finding for finding in world.run("findings list", "--json").json["findings"] if finding["kind"] == "rolled_back"]
+    assert found and all(finding["id"] is None for finding in found)
+
+
 @pytest.mark.parametrize("who", ["twice", "auditor", "revoked", "stranger", "home"])
 def test_who_cannot_confirm(altered, who):
     world, li, wang = altered
