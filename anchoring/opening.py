@@ -148,6 +148,8 @@ def _values(part: Part, entry: RecordEntry, table: Table) -> Mapping[str, str | 
             raise WireError("the secret does not have 32 bytes")
         verify_row(entry.algorithm, secret, row, entry.row_digest)
         fields = rowcodec.fields(table.encoding, row)
+        if len(fields) != entry.columns:
+            raise WireError("the row has more or fewer columns than were committed to")
         _check_fields(entry, field_digests(entry.algorithm, secret, fields))
         return fields
 
@@ -192,13 +194,15 @@ def open_table(part: Part, checkpoint: Part) -> Table:
     document = _document("configuration", part, Kind.CONFIGURATION, checkpoint)
     try:
         attach: Any = document["attach"]
-        columns, keys = tuple(column["name"] for column in attach["columns"]), len(attach["key_kinds"])
+        columns, kinds = tuple(column["name"] for column in attach["columns"]), attach["key_kinds"]
         texts = [attach["encoding"], attach["table"], attach["source_table"], *columns]
-        if not all(isinstance(text, str) for text in texts) or type(attach["id"]) is not int or not 0 < keys <= len(columns):
+        if not all(isinstance(text, str) for text in texts) or type(attach["id"]) is not int:
+            raise TypeError
+        if not isinstance(kinds, list) or not 0 < len(kinds) <= len(columns):
             raise TypeError
     except (KeyError, TypeError) as error:
         raise EvidenceInvalid("configuration", "it does not describe a table") from error
-    return Table(attach["id"], attach["table"], attach["source_table"], attach["encoding"], columns, keys, part["index"])
+    return Table(attach["id"], attach["table"], attach["source_table"], attach["encoding"], columns, len(kinds), part["index"])
 
 
 def _report(part: Part, checkpoint: Part) -> Report:

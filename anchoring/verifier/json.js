@@ -2,7 +2,7 @@
 
 import { demand, Malformed } from "./bytes.js";
 
-const MAX_DEPTH = 32;
+const MAX_DEPTH = 64;
 const MAX_DIGITS = 400;
 const LITERALS = { t: ["true", true], f: ["false", false], n: ["null", null] };
 
@@ -60,9 +60,9 @@ export function readJson(text) {
     }
 
     function takeValue(depth) {
-        if (depth > MAX_DEPTH) fail();
         const first = next();
         if (first === '"') return takeString();
+        if ((first === "[" || first === "{") && depth === MAX_DEPTH) fail();
         if (first === "[") {
             const list = [];
             takeItems("]", () => list.push(takeValue(depth + 1)));

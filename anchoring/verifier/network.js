@@ -18,7 +18,7 @@ function prefixed(text, size) {
 
 function decoded(data) {
     demand(data.length <= MAX_BYTES, "too large");
-    const values = readJson(new TextDecoder("utf-8", { fatal: true }).decode(data));
+    const values = readJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data));
     demand(isObject(values) && values.careseal === "network/1", "not a network file");
     demand(values.engine === "clique" || values.engine === "qbft", "an engine that this page does not know");
     const network = { engine: values.engine };

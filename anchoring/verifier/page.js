@@ -52,7 +52,7 @@ async function refresh() {
     if (mine !== attempt) return;
     outcome = result;
     show();
-    byId("result").focus();
+    byId("result").scrollIntoView();
 }
 
 function report(t) {

@@ -94,7 +94,7 @@ function unprovedOfRecord(proved, later, t) {
     else if (first.change === "amended") items.push(t.unprovedAmended);
     else if (first.change === "written" && !first.captured) items.push(t.unprovedOrigin);
     const marks = [...new Set(versions.flatMap((version) => version.marks))];
-    if (marks.length) items.push(filled(t.unprovedMarks, { marks: marks.map((mark) => t.markNames[mark]).join("; ") }));
+    if (marks.length) items.push(filled(t.unprovedMarks, { marks: markNames(marks, t) }));
     if (proved.hidden.length) items.push(filled(t.unprovedHidden, { columns: proved.hidden.join(", ") }));
     if (versions.some((version) => !version.values && version.change !== "deleted")) items.push(t.unprovedContent);
     if (!later) items.push(t.unprovedLater);
@@ -102,9 +102,17 @@ function unprovedOfRecord(proved, later, t) {
     return items;
 }
 
+function markNames(marks, t) {
+    return marks.map((mark) => t.markNames[mark]).join("; ");
+}
+
 function versionReport(version, t) {
     const title = `${filled(t.version, version)} (${t.changes[version.change]})`;
-    const section = facts(title, [[t.entry, String(version.entry)], [t.sealedAt, isoTime(version.sealed_at * 1000)]]);
+    const origin = version.baseline ? "baseline" : version.captured ? "captured" : "other";
+    const section = facts(title, [
+        [t.entry, String(version.entry)], [t.sealedAt, isoTime(version.sealed_at * 1000)], [t.origin, t.origins[origin]],
+        [t.marks, version.marks.length ? markNames(version.marks, t) : null],
+    ]);
     if (!version.values) {
         section.append(element("p", {}, version.change === "deleted" ? t.recordDeleted : t.contentHidden));
         return section;
