@@ -66,6 +66,9 @@ KINDS: Mapping[str, Mapping[str, Spec]] = MappingProxyType({
     "audit": {"audit": {**_DOCUMENT, "consistency": _PROOF}},
 })  # fmt: skip
 
+# What a file of any kind may have besides.
+OPTIONAL: Mapping[str, Spec] = MappingProxyType({"timestamp": {"consistency": _PROOF, "receipt": "hex", "token": "hex"}})
+
 
 def read_container(data: bytes) -> dict[str, Any]:
     """The parts of an evidence file, with bytes for hex, and its `kind`. EvidenceInvalid unless it is exactly the one encoding of them."""
@@ -89,7 +92,8 @@ def read_container(data: bytes) -> dict[str, Any]:
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise EvidenceInvalid("container", "evidence of a kind that this program does not know: use a newer release")
-    form: dict[str, Spec] = {"careseal": "text", "kind": "text", **FORMAT, **KINDS[kind]}
+    given = {name: spec for name, spec in OPTIONAL.items() if name in values}
+    form: dict[str, Spec] = {"careseal": "text", "kind": "text", **FORMAT, **KINDS[kind], **given}
     return dict(_object("evidence", form, values))
 
 

@@ -1,8 +1,9 @@
 """Evidence: one file that proves what a journal holds, verified without database, network or this program's other parts.
 
 The verifier follows the links of the proof in order and stops at the first that is broken: container, record, configuration,
-journal, history, audit, network, header, storage, checkpoint, institution, seal, confirmation. It derives every storage slot itself
-and imports no web3, no py-evm and no SQLAlchemy. Every field of the file takes part in a check; a field that proves nothing is refused.
+journal, history, audit, network, header, storage, checkpoint, institution, seal, confirmation, timestamp. It derives every storage
+slot itself and imports no web3, no py-evm and no SQLAlchemy. Every field of the file takes part in a check; a field that proves
+nothing is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from anchoring.container import Part, read_container
 from anchoring.errors import EvidenceInvalid, LinkBroken
 from anchoring.network import Network, institution_name
 from anchoring.opening import Record, Report, open_subject
+from anchoring.stamped import Stamped, open_stamped
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger.errors import LedgerError
 from node.confirmation import Headers
@@ -48,11 +50,15 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """What valid evidence proves: of a record or of an audit, by a checkpoint. Later versions of a record are not excluded by it."""
+    """What valid evidence proves: of a record or of an audit, by a checkpoint. Later versions of a record are not excluded by it.
+
+    `stamped` is a time stamp that comes with it, of which `anchoring.stamped.check_stamp` tells whether it holds.
+    """
 
     kind: str
     anchored: Anchored
     subject: Record | Report
+    stamped: Stamped | None = None
 
     @property
     def record(self) -> Record:
@@ -66,7 +72,11 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
     """What the evidence proves under this network file. Raises EvidenceInvalid that names the first broken link."""
     parts = read_container(data)
     subject = open_subject(parts)
-    return Proved(parts["kind"], verify_anchor(parts, network), subject)
+    anchored, stamped = verify_anchor(parts, network), None
+    if "timestamp" in parts:
+        last = subject.last.index if isinstance(subject, Record) else subject.index
+        stamped = open_stamped(parts["timestamp"], last, parts["checkpoint"], network)
+    return Proved(parts["kind"], anchored, subject, stamped)
 
 
 def verify_anchor(parts: Mapping[str, Any], network: Network) -> Anchored:

@@ -41,6 +41,7 @@ def shown(proved: Proved, later: Later | None, *, values: bool) -> dict[str, obj
         "block": anchored.block, "proved_at_block": anchored.header_block, "proved_at": iso(anchored.header_time),
         "final": anchored.final, "confirmed": True, "sealers": ["0x" + sealer.hex() for sealer in anchored.sealers],
         "sealers_of": anchored.sealers_of,
+        "timestamp": None if proved.stamped is None else {"size": proved.stamped.size, "checked": False},
     }  # fmt: skip
     if not isinstance(subject, Record):
         return about | {"entry": subject.index, "sealed_at": iso(subject.sealed_at), "audit": subject.audit}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from anchoring import container
 from anchoring.errors import AnchoringError, EvidenceInvalid
-from anchoring.evidence import Proved
+from anchoring.evidence import Proved, verify_evidence
 from anchoring.ground import gather
-from anchoring.link import Link
-from anchoring.opening import open_subject, open_table
+from anchoring.link import Link, trusted_network
+from anchoring.opening import Record, open_subject, open_table
+from anchoring.receipt import timestamp_of
+from anchoring.stamping import first_covering
 from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import SALT_BYTES, digest_function, field_digests, record_secret, salts
 from ledger.errors import LedgerError
@@ -167,7 +170,7 @@ def export_evidence(home: Home, link: Link, table_name: str, key: Sequence[str],
             rows = [row for run in snapshot.rows(table.shape, low=known.key, high=known.key + b"\0") for row in run.rows]
     finally:
         source.close()
-    return exporter.make(known, rows[0] if rows else None)
+    return _with_timestamp(home, *exporter.make(known, rows[0] if rows else None))
 
 
 def export_audit(home: Home, link: Link, index: int | None = None) -> tuple[bytes, Proved]:
@@ -186,9 +189,27 @@ def export_audit(home: Home, link: Link, index: int | None = None) -> tuple[byte
     parts |= {"audit": part | {"consistency": home.journal.tree.consistency_proof(audit["size"], anchored.size)}}
     values = {**parts, "careseal": container.VERSION, "kind": "audit"}
     try:
-        return container.encode(container.plain(values)), Proved("audit", anchored, open_subject(values))  # type: ignore[arg-type]
+        data = container.encode(container.plain(values))  # type: ignore[arg-type]
+        return _with_timestamp(home, data, Proved("audit", anchored, open_subject(values)))
     except EvidenceInvalid as error:
         raise AnchoringError(f"no evidence can be made, {error}: run careseal verify") from error
+
+
+def _with_timestamp(home: Home, data: bytes, proved: Proved) -> tuple[bytes, Proved]:
+    """The evidence with the time stamp of the first checkpoint that commits to all it shows, where the home has one."""
+    subject, anchored = proved.subject, proved.anchored
+    receipt = first_covering(home, subject.last.index if isinstance(subject, Record) else subject.index)
+    token = None if receipt is None else timestamp_of(receipt)
+    if receipt is None or token is None:
+        return data, proved
+    signed: Any = canonical.decode(receipt.strip())
+    signed.pop("timestamp")
+    if signed["size"] > anchored.size:
+        return data, proved
+    consistency = home.journal.tree.consistency_proof(signed["size"], anchored.size)
+    part = {"consistency": consistency, "receipt": canonical.encode(signed), "token": token}
+    stamped = container.encode({**json.loads(data), "timestamp": container.plain(part)})
+    return stamped, replace(proved, stamped=verify_evidence(stamped, trusted_network(home.settings)).stamped)
 
 
 def _audits(home: Home, size: int) -> Iterator[int]:

@@ -17,6 +17,7 @@ from api.console import print_json, say
 from api.errors import FINDINGS
 from api.language import _
 from api.options import HomeOption, JsonOption, PassphraseOption
+from api.receipts import precise, stamp_json
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from anchoring.evidence import Proved
     from anchoring.export import Wanted
     from anchoring.network import Network
+    from anchoring.timestamp import Stamp
 
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help=_("The evidence file to write, or the folder with --all or --where-keys."))
@@ -113,6 +115,10 @@ def app() -> typer.Typer:
         journal: Annotated[
             Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
         ] = None,
+        tsa_cert: Annotated[
+            list[Path] | None,
+            typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),
+        ] = None,
         values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
         as_json: JsonOption = False,
     ) -> None:
@@ -126,9 +132,17 @@ def app() -> typer.Typer:
             return _show_receipts(verify_receipts(data, trusted), as_json)
         proved = verify_evidence(data, trusted)
         later = None if journal is None else scan_journal(journal, proved)
+        stamp = _checked_stamp(proved, tsa_cert or [])
         if as_json:
-            return print_json(shown(proved, later, values=values))
+            about = shown(proved, later, values=values)
+            if stamp is not None and proved.stamped is not None:
+                about["timestamp"] = {"size": proved.stamped.size, "checked": True, **(stamp_json(stamp) or {})}
+            return print_json(about)
         _say_anchored(proved)
+        if stamp is not None:
+            say("stamped at {time} by {tsa}: it all existed then", time=precise(stamp.time), tsa=stamp.tsa)
+        elif proved.stamped is not None:
+            say("time stamp not checked: give --tsa-cert with the root certificate of its TSA")
         if isinstance(proved.subject, Report):
             _say_report(proved.subject)
             return None
@@ -164,6 +178,19 @@ def app() -> typer.Typer:
         return _written(output, fresh, proved.anchored.size, proved.anchored.block, as_json)
 
     return made
+
+
+def _checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:
+    """What the evidence's time stamp says, None where there is none or no root is trusted. LedgerError where one is missed."""
+    if not certificates:
+        return None
+    from anchoring.stamped import check_stamp
+    from anchoring.timestamp import read_roots
+
+    roots = read_roots(certificates)
+    if proved.stamped is None:
+        raise LedgerError("this evidence has no time stamp: verify it without --tsa-cert")
+    return check_stamp(proved.stamped, roots)
 
 
 @contextmanager

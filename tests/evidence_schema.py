@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from anchoring.container import FORMAT, KINDS, MAX_NUMBER, VERSION, Either, Many, Spec
+from anchoring.container import FORMAT, KINDS, MAX_NUMBER, OPTIONAL, VERSION, Either, Many, Spec
 
 SCHEMA = Path(__file__).parents[1] / "anchoring" / "evidence.schema.json"
 _HEX = {"type": "string", "pattern": "^([0-9a-f]{2})*$"}
@@ -25,7 +25,8 @@ def schema() -> dict[str, object]:
 
 def _object(form: dict[str, Spec], more: dict[str, object] | None = None) -> dict[str, object]:
     properties = {**(more or {}), **{name: _form(spec) for name, spec in form.items()}}
-    return {"type": "object", "properties": properties, "required": sorted(properties), "additionalProperties": False}
+    optional = {name: _form(spec) for name, spec in OPTIONAL.items()} if more else {}
+    return {"type": "object", "properties": properties | optional, "required": sorted(properties), "additionalProperties": False}
 
 
 def _form(spec: Spec) -> dict[str, object]:

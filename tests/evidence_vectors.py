@@ -109,6 +109,31 @@ BROKEN: list[tuple[str, str, str, Edit, str]] = [
 ]  # fmt: skip
 
 
+def _receipt(**others: object) -> Edit:
+    """The receipt with other values, in its canonical writing."""
+
+    def edit(parts: dict[str, Any]) -> None:
+        receipt = json.loads(bytes.fromhex(parts["timestamp"]["receipt"])) | others
+        parts["timestamp"]["receipt"] = json.dumps(receipt, sort_keys=True, separators=(",", ":")).encode().hex()
+
+    return edit
+
+
+_STAMPS: list[tuple[str, Edit]] = [
+    ("timestamp-no-receipt", _set("timestamp", "receipt", to="7b7d")),
+    ("timestamp-root", _receipt(root="00" * 32)),
+    ("timestamp-size", _receipt(size=19)),
+    ("timestamp-real", _set("timestamp", "receipt", to=lambda r: r.replace(b'"size":20'.hex(), b'"size":2e1'.hex()))),
+    ("timestamp-chain", _receipt(chain_id=7)),
+    ("timestamp-contract", _receipt(journals="0x" + "00" * 20)),
+    ("timestamp-institution", _receipt(institution=1)),
+    ("timestamp-generation", _receipt(generation=1)),
+    ("timestamp-more", _receipt(remark="")),
+    ("timestamp-version", _receipt(careseal="receipt/2")),
+    ("timestamp-consistency", _set("timestamp", "consistency", to=[])),
+]
+
+
 def _forged_headers(world: World) -> dict[str, tuple[str, bytes, str, str]]:
     """Headers that are sealed by too few, by the same twice, by strangers, or that are too old."""
     state, four, forged = world.state.state_root, SEALERS[:4], {}
@@ -156,6 +181,11 @@ def vectors() -> dict[str, bytes]:
         put(f"valid-{subject}", "clique-1", encode(world.parts(subject)), None, f"valid: {subject}", **journal)
     for chain in list(world.chains)[1:]:
         put(f"valid-{chain}", chain, encode(world.parts("record", chain)), None, f"valid: a record, proved by {chain}")
+    stamped = world.parts("record") | {"timestamp": world.stamped()}
+    put("valid-timestamp", "clique-1", encode(stamped), None, "valid: a record with a time stamp, whose token is none: it is not checked")
+    for name, edit in _STAMPS:
+        put(f"broken-{name}", "clique-1", edited(stamped, edit), "timestamp", f"timestamp: {name}")
+    put("broken-timestamp-old", "clique-1", encode(stamped | {"timestamp": world.stamped(size=12)}), "timestamp", "of an older checkpoint")
     for name, subject, chain, edit, link in BROKEN:
         put(f"broken-{name}", chain, edited(world.parts(subject, chain), edit), link, f"{subject}, {chain}: {name}")
     for name, (chain, data, link, what) in _forged_headers(world).items():

@@ -348,3 +348,15 @@ class World:
 
     def network(self, chain: str = "clique-1") -> Network:
         return self.chains[chain][0]
+
+    def stamped(self, token: bytes = b"not a token", size: int = 20) -> dict[str, Any]:
+        """The part `timestamp`: a receipt of an earlier checkpoint, and a token, of which only a verifier of RFC 3161 tells what it is."""
+        checkpoint, tree = self.checkpoint, self.journal.tree()
+        receipt = {name: checkpoint[name] for name in ("chain_id", "generation", "institution")}
+        receipt |= {"block": TAKEN - 1, "block_hash": "0x" + seed("block").hex(), "careseal": "receipt/1",
+                    "journals": "0x" + JOURNALS.hex(), "root": tree.root(size).hex(), "signature": "00" * 65, "size": size,
+                    "time": TIME}  # fmt: skip
+        consistency = tree.consistency_proof(size, checkpoint["size"])
+        made = plain({"consistency": consistency, "receipt": canonical.encode(receipt), "token": token})
+        assert isinstance(made, dict)
+        return made

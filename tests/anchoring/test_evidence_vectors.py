@@ -42,5 +42,5 @@ def test_vector(vector):
 def test_every_link_and_every_kind_has_vectors():
     assert {vector["link"] for vector in INDEX} == {
         None, "container", "record", "configuration", "journal", "history", "audit", "network", "header", "storage", "checkpoint",
-        "institution", "seal", "confirmation",
+        "institution", "seal", "confirmation", "timestamp",
     }  # fmt: skip

@@ -639,6 +639,7 @@ _FORMAT: dict[str, Any] = {
     "institution": {"account": [bytes, 65], "name": bytes, "proof": [bytes, 65]},
     "chain": {"after": [bytes, 4096], "before": [bytes, 4096], "header": bytes},
 }
+_STAMPED = {"timestamp": {"consistency": [bytes, 65], "receipt": bytes, "token": bytes}}
 _KINDS: dict[str, dict[str, Any]] = {
     "record": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "row": bytes, "secret": bytes}},
     "fields": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "fields": [_FIELD, 256]}},
@@ -689,7 +690,8 @@ def container(data: bytes) -> dict[str, Any]:
     values = canonical(text)
     if not isinstance(values, dict) or values.get("careseal") != "evidence/2" or values.get("kind") not in _KINDS:
         raise Malformed("no evidence of a known version and kind")
-    return dict(_part(_FORMAT | _KINDS[values["kind"]], values))
+    stamped = _STAMPED if "timestamp" in values else {}
+    return dict(_part(_FORMAT | _KINDS[values["kind"]] | stamped, values))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -743,6 +745,8 @@ def verify(data: bytes, network: dict[str, Any]) -> Proof:
     else:
         table, record, versions, hidden = _record(parts)
     block, height, sealed_by = _chain(parts, network)
+    if "timestamp" in parts:
+        _stamped_receipt(parts, versions[-1].index if versions else parts["audit"]["index"], network)
     return Proof(
         kind, parts["institution"]["name"].decode(), checkpoint["institution"], table, record, versions, hidden, audit, checkpoint["size"],
         checkpoint["root"], block, height, sealed_by,
@@ -881,6 +885,22 @@ def _chain(parts: dict[str, Any], network: dict[str, Any]) -> tuple[int, int, li
     with _Link("checkpoint") as check:
         check(block <= height, "later than the header")
     return block, height, sealed_by
+
+
+_RECEIPT = {"careseal", "chain_id", "journals", "institution", "generation", "size", "root", "block", "block_hash", "time", "signature"}
+
+
+def _stamped_receipt(parts: dict[str, Any], last: int, network: dict[str, Any]) -> None:
+    """The token itself is for a verifier of RFC 3161."""
+    checkpoint, part = parts["checkpoint"], parts["timestamp"]
+    with _Link("timestamp") as check:
+        receipt = canonical(part["receipt"])
+        check(receipt.keys() == _RECEIPT and receipt["careseal"] == "receipt/1" and type(receipt["size"]) is int, "no receipt")
+        place = [receipt[name] for name in ("chain_id", "journals", "institution", "generation")]
+        mine = [network["chain_id"], "0x" + network["journals"].hex(), checkpoint["institution"], checkpoint["generation"]]
+        check(place == mine and receipt["size"] > last, "of another journal, or too old")
+        held = consistent(receipt["size"], checkpoint["size"], _hex(receipt["root"]), checkpoint["root"], part["consistency"])
+        check(held, "of another history")
 
 
 def last_version(folder: Path, proof: Proof) -> int:

@@ -107,7 +107,7 @@ def test_fields_of_evidence() -> None:
 
 def test_links_of_evidence() -> None:
     links: set[str] = set()
-    for name in ("container", "evidence", "opening", "proofs"):
+    for name in ("container", "evidence", "opening", "proofs", "stamped"):
         text = (ROOT / "anchoring" / f"{name}.py").read_text(encoding="utf-8")
         links |= set(re.findall(r"(?:EvidenceInvalid|LinkBroken|checked|_document|_inclusion)\(\s*\"(\w+)\"", text))
     listed = {link for row in cells(section("Verification")) for link in row[2].split(", ") if row[0].isdigit() or row[1] == "fields"}
