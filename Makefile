@@ -3,16 +3,22 @@
 PY := .venv/bin/python
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
+# merkletools is a source archive: it is built with the setuptools of the lock file. pip check misses its pysha3, which is not needed.
+# It installs its tests as a package `tests`, which would hide this checkout's.
+CHAINPOINT := $(PY) -m pip install -q --require-hashes --no-deps --no-build-isolation -r requirements-chainpoint.txt && \
+	rm -rf .venv/lib/python3*/site-packages/tests
 
-$(RUN): requirements.txt pyproject.toml
+$(RUN): requirements.txt requirements-chainpoint.txt pyproject.toml
 	test -x $(PY) || python3 -m venv .venv
 	$(PY) -m pip install -q --require-hashes --no-deps -r requirements.txt
+	$(CHAINPOINT)
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-$(DEV): requirements-dev.txt pyproject.toml
+$(DEV): requirements-dev.txt requirements-chainpoint.txt pyproject.toml
 	test -x $(PY) || python3 -m venv .venv
 	$(PY) -m pip install -q --require-hashes --no-deps -r requirements-dev.txt
+	$(CHAINPOINT)
 	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(DEV) $(RUN)
 
@@ -35,6 +41,7 @@ bench: $(DEV)
 lock:
 	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements-dev.txt
 	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --extra install -c requirements-dev.txt pyproject.toml -o requirements.txt
+	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --no-deps --group pyproject.toml:chainpoint -o requirements-chainpoint.txt
 
 artifacts: $(DEV)
 	$(PY) -m contracts.compile

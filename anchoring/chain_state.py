@@ -19,8 +19,9 @@ from anchoring.network import Network
 from contracts.actions import KeyKind
 from contracts.calls import ChainCheckpoint, ChainHead
 from contracts.layout import checkpoint_slots, count_slot, generation_slot, key_count_slot, key_slots
-from node import clique, header
-from node.errors import HeaderInvalid
+from node import header
+from node.engines import ENGINES
+from node.errors import HeaderInvalid, SealInvalid
 
 _SLOTS = 64  # proved in one request, of which nodes take up to 1024
 
@@ -31,12 +32,14 @@ class ChainState:
     Every question raises NodeNotBelieved where the answer is not proved, naming the first broken link, or where there is none.
     """
 
-    def __init__(self, w3: Web3, network: Network, institution: int) -> None:
+    def __init__(self, w3: Web3, network: Network, institution: int, confirmed: header.Header | None = None) -> None:
+        """At the latest block, or at a `confirmed` one."""
         self._w3, self._network, self._institution = w3, network, institution
         self._known: dict[tuple[int, int], ChainCheckpoint] = {}
-        self.header = raw_header(w3, None)
-        with _proved():
-            proofs.verify_sealed(self.header, network)
+        self.header = confirmed or raw_header(w3, None, network.engine)
+        if confirmed is None:
+            with _proved():
+                proofs.verify_sealed(self.header, network)
 
     def head(self) -> ChainHead:
         """Where the institution's journal stands."""
@@ -82,7 +85,7 @@ class ChainState:
 
     def proof(self, address: bytes, slots: Sequence[int]) -> list[list[bytes]]:
         """The trie nodes that prove an account and then each of its slots at this block, as the node gives them."""
-        block = {"blockHash": "0x" + header.block_hash(self.header).hex()}
+        block = {"blockHash": "0x" + ENGINES[self._network.engine].block_hash(self.header).hex()}
         asked = ["0x" + address.hex(), [f"0x{slot:064x}" for slot in slots], block]
         answer = self._w3.provider.make_request(RPCEndpoint("eth_getProof"), asked)
         try:
@@ -118,13 +121,13 @@ class ChainState:
             yield part, self.proof(address, part)
 
 
-def raw_header(w3: Web3, number: int | None) -> header.Header:
+def raw_header(w3: Web3, number: int | None, engine: str) -> header.Header:
     """The header of a block, of the latest without a number, from the node's own JSON; the hash that the node gives is the header's.
 
-    NodeNotBelieved where there is none, or no Clique header: its seal is not checked here.
+    NodeNotBelieved where there is none, or none of this engine: its seal is not checked here.
     """
     answer = w3.provider.make_request(RPCEndpoint("eth_getBlockByNumber"), ["latest" if number is None else hex(number), False])
-    found = answer.get("result")
+    found, chain = answer.get("result"), ENGINES[engine]
     if not isinstance(found, dict) and number is None:
         raise NodeNotBelieved("the chain's node does not give its latest block: look after the node, or use another one")
     if not isinstance(found, dict):
@@ -134,13 +137,18 @@ def raw_header(w3: Web3, number: int | None) -> header.Header:
             made = header.from_rpc(found)
         except HeaderInvalid as error:
             raise LinkBroken("header", str(error)) from error
-        if found.get("hash") != "0x" + header.block_hash(made).hex():
-            raise LinkBroken("header", f"its hash is not that of block {made.number}")
-    if made.mix_hash != bytes(32) or made.difficulty not in (clique.IN_TURN, clique.OUT_OF_TURN):
+    if not chain.is_of_engine(made):
         raise NodeNotBelieved(
-            "engine: the chain's node is not one of a Clique chain, and only Clique chains can be verified: "
+            f"engine: the chain's node is not one of a {chain.NAME} chain, as the network file says it is: "
             "connect to a node of the consortium"
         )
+    with _proved():
+        try:
+            expected = "0x" + chain.block_hash(made).hex()
+        except SealInvalid as error:
+            raise LinkBroken("header", str(error)) from error
+        if found.get("hash") != expected:
+            raise LinkBroken("header", f"its hash is not that of block {made.number}")
     return made
 
 

@@ -19,7 +19,7 @@ from anchoring.sender import Sender
 from anchoring.stamping import check_tsas
 from contracts.actions import Role, set_contract
 from contracts.artifacts import load
-from contracts.calls import deploy_consortium, deploy_journals
+from contracts.calls import Consortium, deploy_consortium, deploy_journals
 from ledger.backup import Kit, write_kit
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import write_durably
@@ -80,14 +80,15 @@ def take_over(chain: Path, key: bytes, passphrase: bytes) -> None:
 def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Callable[[], float]) -> Settings:
     """Create a home and make it a member of its chain; run again after a crash, or after an admission by vote, it goes on.
 
-    HomeError where there is a finished home already; AnchoringError where the consortium admits by vote only.
+    HomeError where there is a finished home already; AnchoringError where the consortium admits by vote only, or knows another
+    institution by this name: then no home is begun, and one that was begun earlier takes any other name.
     """
     path = plan.home
     check_tsas(plan.tsa)
     chain = plan.chain or str((path / "chain").resolve())
     if "://" not in chain:
         chain = str(Path(chain).resolve())
-    settings = _prepared(plan, chain, passphrase)
+    settings = replace(_prepared(plan, chain, passphrase, clock), name=plan.name)
     keyring = read_keyring(path, passphrase)
     network = _network(plan, chain, keyring, passphrase, clock)
     settings = replace(
@@ -127,7 +128,7 @@ def take_network(home: Home, link: Link) -> None:
     write_durably(home.path / NETWORK, text)
 
 
-def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
+def _prepared(plan: Plan, chain: str, passphrase: bytes, clock: Callable[[], float]) -> Settings:
     """The home's files with institution 0, which says that it is not a member yet."""
     if (plan.home / CONFIG).exists():
         settings = read_settings(plan.home)
@@ -136,6 +137,7 @@ def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
         return settings
     if plan.kit.exists():
         raise HomeError(f"the recovery kit {plan.kit} exists already: move it away or name another with --kit")
+    _check_name(plan, chain, clock)
     _write(plan.home, lambda: plan.home.mkdir(mode=0o700, parents=True, exist_ok=True))
     _write(plan.home, lambda: _clear(plan.home))
     mirror = None
@@ -147,6 +149,16 @@ def _prepared(plan: Plan, chain: str, passphrase: bytes) -> Settings:
     return settings
 
 
+def _check_name(plan: Plan, chain: str, clock: Callable[[], float]) -> None:
+    """Raise AnchoringError where there is a chain already and its consortium knows an institution by the name."""
+    network = _known_network(plan, chain)
+    if network is not None:
+        with connect(chain, None, clock) as w3, one_line_errors():
+            consortium = Consortium(w3, to_checksum_address(network.consortium))
+            if consortium.named(institution_name(plan.name)):
+                raise _name_taken(plan.name)
+
+
 def _clear(home: Path) -> None:
     """Take away what an init left that was killed before it wrote `home.json`; HomeError where there is anything else."""
     if (home / UNFINISHED).exists():
@@ -156,7 +168,8 @@ def _clear(home: Path) -> None:
         raise HomeError(f"{home} is not empty: choose a new folder for the home")
 
 
-def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock: Callable[[], float]) -> Network:
+def _known_network(plan: Plan, chain: str) -> Network | None:
+    """The network of the chain that there is, None where it is still to be founded."""
     if plan.network is not None:
         try:
             return read_network(plan.network)
@@ -164,6 +177,13 @@ def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock:
             raise NetworkInvalid(f"cannot read the network file {plan.network}: {error.strerror}") from error
     if "://" in chain:
         raise NetworkInvalid("a chain that is reached by URL needs --network FILE, the network file of the consortium")
+    return read_network(Path(chain) / NETWORK) if (Path(chain) / NETWORK).is_file() else None
+
+
+def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock: Callable[[], float]) -> Network:
+    known = _known_network(plan, chain)
+    if known is not None:
+        return known
     folder = Path(chain)
     _write(folder, lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
     with exclusive(folder, _FOUNDING_SECONDS, "founding.lock"):
@@ -191,7 +211,7 @@ def _deploy(w3: Web3, keyring: Keyring) -> Network:
     founder = Sender(w3, keyring.sealing)
     consortium = founder.send(deploy_consortium(w3, nonce=founder.nonce()))["contractAddress"]
     journals = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))["contractAddress"]
-    head = raw_header(w3, None)
+    head = raw_header(w3, None, ENGINE)
     return Network(
         w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
         bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, head.number, block_hash(head), (clique.recover_sealer(head),),
@@ -201,6 +221,11 @@ def _deploy(w3: Web3, keyring: Keyring) -> Network:
 def _join(link: Link, name: str) -> int:
     """The institution's id; joins during the founding phase, and the first member names the journals contract."""
     institution = link.consortium.institution_of(link.account)
+    named = link.consortium.named(institution_name(name))
+    if named and named != institution:
+        raise _name_taken(name)
+    if institution and not named:
+        raise AnchoringError(f"this home is institution {institution} already, not under the name {name!r}: give the name it joined by")
     if not institution:
         if not link.consortium.founding():
             raise AnchoringError(
@@ -215,6 +240,13 @@ def _join(link: Link, name: str) -> int:
     if link.consortium.member_count() == 1 and link.consortium.contract_at("journals") is None:
         link.send(link.consortium.propose(set_contract("journals", link.journals.address), nonce=link.nonce()))
     return institution
+
+
+def _name_taken(name: str) -> AnchoringError:
+    return AnchoringError(
+        f"the consortium knows another institution by the name {name!r}: run init again with another --name;"
+        " a home that was lost comes back by careseal restore"
+    )
 
 
 def _write(path: Path, act: Callable[[], object]) -> None:

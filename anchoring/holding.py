@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from anchoring.export import export_evidence, look_up
+from anchoring.export import Exporter, Known, Wanted, look_up
 from anchoring.hold_folder import Custody, finished, list_name, part_name, prepare, sealed_part, write
 from anchoring.link import Link
 from anchoring.publish import publish
@@ -19,6 +20,7 @@ from ledger.holds import Held, Hold, Part, create_hold, extend_hold, holds, next
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.retention import records_of
+from ledger.sources import open_source
 from ledger.tables import Attached, find_table
 from ledger.wire import RecordEntry, decode_entry
 
@@ -67,8 +69,8 @@ def choose(home: Home, table_name: str | None, keys: Sequence[str], subjects: Se
 
 def _of_key(home: Home, table: Attached, text: str) -> Chosen:
     texts = tuple(text.split(",")) if len(table.shape.key) > 1 else (text,)
-    key, entry, sid = look_up(home, table, texts)
-    return Chosen(table, key, entry, sid, texts)
+    known = look_up(home, table, texts)
+    return Chosen(table, known.key, known.entry, known.sid, texts)
 
 
 def _texts(table: Attached, key: bytes) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ def _part(
     """A part's files by name, and what the journal will say of it."""
     if not custody.names:
         raise LedgerError("somebody must be able to open the hold: give --for with a person, or --custody-passphrase-file")
-    copies = [export_evidence(home, link, record.table.name, record.texts)[0] for record in chosen]
+    copies = _copies(home, link, chosen)
     files = sealed_part(home.settings.home_id, hold.id, number, copies, custody)
     digest = sha256(files[part_name(number)]).hexdigest()
     checkpoint = home.journal.latest(anchored=True)
@@ -126,6 +128,19 @@ def _part(
     blinds = {blind.hex() for _, blind, _ in home.subjects.rows({record.sid for record in chosen})}
     records = tuple(Held(record.table.id, record.key, record.entry) for record in chosen)
     return files, Part(number, part_name(number), digest, sha256(data).hexdigest(), records, frozenset(blinds))
+
+
+def _copies(home: Home, link: Link, chosen: Sequence[Chosen]) -> list[bytes]:
+    """The evidence of each record, of one table after the other on one checkpoint."""
+    made: dict[tuple[int, bytes], bytes] = {}
+    for table in {record.table.id: record.table for record in chosen}.values():
+        exporter = Exporter(home, link, table, Wanted())
+        with closing(open_source(table.source)) as source, source.snapshot() as snapshot:
+            for record in (record for record in chosen if record.table.id == table.id):
+                known = Known(record.key, record.entry, record.sid)
+                found = [row for run in snapshot.rows(table.shape, low=record.key, high=record.key + b"\0") for row in run.rows]
+                made[table.id, record.key] = exporter.make(known, found[0] if found else None)[0]
+    return [made[record.table.id, record.key] for record in chosen]
 
 
 def _list(

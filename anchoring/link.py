@@ -20,7 +20,8 @@ from contracts.calls import ChainCheckpoint, ChainHead, Consortium, Journals
 from ledger.home import Settings
 from ledger.journal import Checkpoint
 from node.client import connect
-from node.header import Header, block_hash
+from node.engines import ENGINES
+from node.header import Header
 
 
 class Link(Sender):
@@ -37,7 +38,7 @@ class Link(Sender):
         """What the chain has of this institution at its latest block, proved. NodeNotBelieved where the node does not prove it."""
         state = ChainState(self.w3, self.network, self.institution)
         if not self._is_trusted_chain:
-            if block_hash(self.header(self.network.block)) != self.network.block_hash:
+            if self.block_hash(self.header(self.network.block)) != self.network.block_hash:
                 raise AnchoringError("this home uses another chain than the network file's: nothing it says can be trusted")
             self._is_trusted_chain = True
         return state
@@ -48,7 +49,11 @@ class Link(Sender):
 
     def header(self, number: int) -> Header:
         """The header of a block as the node gives it: that it belongs to the chain is the node's word."""
-        return raw_header(self.w3, number)
+        return raw_header(self.w3, number, self.network.engine)
+
+    def block_hash(self, head: Header) -> bytes:
+        """The 32-byte hash of a block of this chain."""
+        return ENGINES[self.network.engine].block_hash(head)
 
     def check(self) -> None:
         """Raise AnchoringError unless the network file names this program's contracts, and the node says that this is its chain."""
@@ -69,7 +74,7 @@ class Link(Sender):
             if self.journals.published(receipt) == on_chain:
                 tx = Web3.to_hex(receipt["transactionHash"])
         return replace(
-            checkpoint, tx=tx, block=on_chain.block, block_hash=Web3.to_hex(block_hash(head)), block_time=head.timestamp
+            checkpoint, tx=tx, block=on_chain.block, block_hash=Web3.to_hex(self.block_hash(head)), block_time=head.timestamp
         )  # fmt: skip
 
 

@@ -8,9 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from anchoring.errors import NetworkInvalid
+from careseal import read_json
+from node.confirmation import Trust
+from node.engines import ENGINES
 
 MAX_BYTES = 1 << 20
-ENGINE = "clique"
+ENGINE = "clique"  # of the embedded chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Network:
     block: int
     block_hash: bytes
     sealers: tuple[bytes, ...]
+
+    @property
+    def trust(self) -> Trust:
+        """The part that the engine needs."""
+        return Trust(self.block, self.block_hash, self.sealers, self.period, self.epoch)
 
 
 _BYTES = {"consortium": 20, "consortium_code": 32, "journals": 20, "journals_code": 32, "block_hash": 32}
@@ -54,12 +62,13 @@ def encode_network(network: Network) -> bytes:
 def decode_network(data: bytes) -> Network:
     """The Network in a network file. NetworkInvalid unless every field is there, of its type and length, once, and no other."""
     try:
-        values = json.loads(data, object_pairs_hook=_unique)
+        values = read_json(data, object_pairs_hook=_unique)
         if not isinstance(values, dict) or values.pop("careseal") != "network/1" or not isinstance(engine := values.pop("engine"), str):
             raise ValueError
-        if engine != ENGINE and engine.isalnum():
-            raise NetworkInvalid(f"this network file is of a chain with the engine {engine[:40]}: only {ENGINE} chains can be verified")
-        if engine != ENGINE:
+        if engine not in ENGINES and engine.isalnum():
+            known = " and ".join(sorted(ENGINES))
+            raise NetworkInvalid(f"this network file is of a chain with the engine {engine[:40]}: only {known} chains can be verified")
+        if engine not in ENGINES:
             raise ValueError
         fields: dict[str, object] = {name: _hex(values.pop(name), size) for name, size in _BYTES.items()}
         for name in _NUMBERS:
@@ -73,9 +82,9 @@ def decode_network(data: bytes) -> Network:
         sealers = tuple(_hex(sealer, 20) for sealer in listed)
         if values or not sealers or len(sealers) > 1000 or len(set(sealers)) != len(sealers) or not fields["epoch"]:
             raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NetworkInvalid("this is not a Careseal network file, or it is damaged: get it from the consortium again") from error
-    return Network(engine=ENGINE, sealers=sealers, **fields)  # type: ignore[arg-type]
+    return Network(engine=engine, sealers=sealers, **fields)  # type: ignore[arg-type]
 
 
 def read_network(path: Path) -> Network:

@@ -12,8 +12,10 @@ from typing import TypeVar
 from anchoring.errors import LinkBroken
 from anchoring.network import Network
 from contracts.layout import decode_meta
-from node import clique, header, mpt
-from node.errors import NodeError
+from node import header, mpt
+from node.confirmation import Confirmation, Headers
+from node.engines import ENGINES
+from node.errors import NodeError, Unconfirmed
 
 T = TypeVar("T")
 
@@ -23,13 +25,31 @@ def read_header(raw: bytes) -> header.Header:
     return checked("header", lambda: header.decode(raw))
 
 
-def verify_sealed(head: header.Header, network: Network) -> bytes:
-    """The 20-byte sealer of a header that a sealer of the network file sealed, the trusted block or later. Links: network, seal."""
+def verify_sealed(head: header.Header, network: Network) -> tuple[bytes, ...]:
+    """Who sealed a header, 20 bytes each: sealers of the network file, enough for a block, which is the trusted one or later.
+
+    Whether later blocks stand behind it is not asked. Links: network, seal.
+    """
+    _check_trusted(head, network, "take a later one")
+    return checked("seal", lambda: ENGINES[network.engine].verify_sealed(head, network.sealers, network.epoch))
+
+
+def confirm(headers: Headers, network: Network) -> Confirmation:
+    """Why a block counts under the network file. Links: network, seal, confirmation."""
+    _check_trusted(headers.header, network, "bring the evidence up to date with careseal evidence refresh")
+    try:
+        return checked("seal", lambda: ENGINES[network.engine].confirm(headers, network.trust))
+    except LinkBroken as error:
+        if isinstance(error.__cause__, Unconfirmed):
+            raise LinkBroken("confirmation", error.message) from error
+        raise
+
+
+def _check_trusted(head: header.Header, network: Network, remedy: str) -> None:
     if head.number < network.block:
-        raise LinkBroken("network", f"block {head.number} is older than the trusted block {network.block}: take a later one")
-    if head.number == network.block and header.block_hash(head) != network.block_hash:
+        raise LinkBroken("network", f"block {head.number} is older than the trusted block {network.block}: {remedy}")
+    if head.number == network.block and checked("seal", lambda: ENGINES[network.engine].block_hash(head)) != network.block_hash:
         raise LinkBroken("network", "the header is not the trusted block")
-    return checked("seal", lambda: clique.verify_seal(head, network.sealers, epoch=network.epoch))
 
 
 def journals_storage(head: header.Header, network: Network, proof: Sequence[bytes]) -> bytes:

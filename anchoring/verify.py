@@ -16,12 +16,13 @@ from anchoring.link import Link
 from anchoring.receipt import Receipt, SignedReceipt, read_receipt
 from anchoring.timestamp import Stamp, verify_timestamp
 from contracts.calls import ChainHead
-from ledger.audit import Anchors, AuditResult, Scope, audit
+from ledger import identity
+from ledger.audit import Anchors, Answered, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
 from ledger.mirror_check import MirrorFault, mirror_faults
+from ledger.resolutions import read_resolutions
 from ledger.wire import decode_entry
-from node.header import block_hash
 
 Progress = Callable[[str, int], None]
 EARLIER_GENERATION = "generation"
@@ -96,8 +97,11 @@ def verify(
     )  # fmt: skip
     # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
     result = _on_chain(result, link.state())
-    if extra or earlier:
-        result = replace(result, findings=[*extra, *earlier, *result.findings])
+    answers = read_resolutions(home)
+    given_up = [(finding, answers.resolved(finding.id or b"")) for finding in earlier]
+    open_ = [finding for finding, answer in given_up if answer is None]
+    answered = [Answered(answer, 1) for _, answer in given_up if answer is not None]
+    result = replace(result, findings=[*extra, *open_, *result.findings], resolved=[*answered, *result.resolved])
     faults = mirror_faults(home) if scope.journal else ()
     return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
 
@@ -144,6 +148,7 @@ def _earlier_generations(state: ChainState, generation: int) -> list[Finding]:
         Finding(
             FindingKind.ROLLED_BACK, None,
             detail=f"{EARLIER_GENERATION} {number} of the journal ended with {size} entries by a vote of the members",
+            faults=(identity.earlier_generation(number, size),), id=identity.earlier_generation(number, size),
         )
         for number, size in enumerate(sizes)
     ]  # fmt: skip
@@ -176,7 +181,7 @@ def _lost_checkpoint(receipt: Receipt, state: ChainState) -> list[Finding]:
 
 def _lost_block(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:
     """That a block is the receipt's is the node's word; where it says no, the chain was made anew with the same checkpoint."""
-    if receipt.block <= state.header.number and Web3.to_hex(block_hash(link.header(receipt.block))) == receipt.block_hash:
+    if receipt.block <= state.header.number and Web3.to_hex(link.block_hash(link.header(receipt.block))) == receipt.block_hash:
         return []
     words = f"the chain no longer has block {receipt.block} of the receipt: chain and home were rolled back or rewritten together"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]

@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import erase_commands, evidence_commands, hold_commands, node_commands, person_commands, recovery, retention_commands, worker
+from api import (
+    erase_commands,
+    evidence_commands,
+    findings_commands,
+    hold_commands,
+    import_command,
+    journal_commands,
+    migrate_command,
+    node_commands,
+    person_commands,
+    recovery,
+    retention_commands,
+    window_commands,
+    worker,
+)
 from api.console import (
     Timer,
     audit_json,
@@ -53,13 +67,17 @@ def build() -> typer.Typer:
     )  # fmt: skip
     app.callback(invoke_without_command=True)(_version)
     for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
-                    recovery.restore_command, erase_commands.erase, sample_hospital, demo):  # fmt: skip
+                    recovery.restore_command, import_command.import_command, migrate_command.migrate_check_command, erase_commands.erase,
+                    sample_hospital, demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")
-    app.add_typer(hold_commands.app(), name="hold")
-    app.add_typer(retention_commands.app(), name="retention")
+    app.add_typer(journal_commands.app(), name="journal")
     app.add_typer(node_commands.app(), name="node")
     app.add_typer(person_commands.app(), name="person")
+    app.add_typer(findings_commands.app(), name="findings")
+    app.add_typer(window_commands.app(), name="change-window")
+    app.add_typer(hold_commands.app(), name="hold")
+    app.add_typer(retention_commands.app(), name="retention")
     return app
 
 
@@ -167,6 +185,10 @@ def attach_command(
     policy: Annotated[str, typer.Option("--policy", help=_("New rows of a scanned table: adopt or pending."))] = "adopt",
     copies: Annotated[bool, typer.Option("--copies", help=_("Keep an encrypted copy of every sealed row, to show it as it was."))] = False,
     digest: Annotated[str, typer.Option("--digest", help=_("sha256 or sm3."))] = "sha256",
+    json_column: Annotated[
+        list[str] | None,
+        typer.Option("--json-column", help=_("Column with JSON: findings name its top-level elements, with --copies; may be repeated.")),
+    ] = None,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -188,6 +210,7 @@ def attach_command(
         policy,
         copies,
         digest,
+        tuple(json_column or ()),
     )
     secret = passphrase(passphrase_file, home)
     with Home.open(home, lambda: secret) as opened_home:
@@ -327,6 +350,9 @@ def verify_command(
     max_lag: Annotated[str, typer.Option("--max-lag", help=_("Warn when entries wait longer than this for their anchor, as 10m."))] = "24h",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help=_("How many processes share the work."))] = 1,
     values: Annotated[bool, typer.Option("--values", help=_("Show altered columns before and after, where a copy was kept."))] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help=_("With --json: findings that are alike as their group only, not one by one."))
+    ] = False,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -351,7 +377,7 @@ def verify_command(
             progress=rows,
         )
     if as_json:
-        print_json(audit_json(verified, timer.seconds) | {"timestamps": stamps_json(verified.stamps)})
+        print_json(audit_json(verified, timer.seconds, groups_only=groups) | {"timestamps": stamps_json(verified.stamps)})
     else:
         print_stamps(verified.stamps)
         print_audit(verified, timer.seconds)

@@ -77,6 +77,7 @@ def iso(seconds: float) -> str:
 def finding_json(finding: Finding) -> dict[str, object]:
     """A finding as `verify --json` gives it."""
     shown: dict[str, object] = {
+        "id": None if finding.id is None else finding.id.hex(),
         "kind": finding.kind.value,
         "table": finding.table,
         "key": finding.key,
@@ -85,6 +86,7 @@ def finding_json(finding: Finding) -> dict[str, object]:
         "author": finding.author,
         "intact_at": intact_json(finding.intact_at),
         "detail": finding.detail,
+        "window": finding.window,
     }
     if finding.before is not None or finding.after is not None:
         shown |= {"before": finding.before, "after": finding.after}
@@ -96,10 +98,14 @@ def intact_json(intact: IntactAt | None) -> dict[str, object] | None:
     return None if intact is None else {"size": intact.size, "root": intact.root.hex(), "block": intact.block, "time": iso(intact.time)}
 
 
-def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
-    """The document of `verify --json`."""
+def audit_json(verified: Verified, seconds: float, *, groups_only: bool = False) -> dict[str, object]:
+    """The document of `verify --json`; with `groups_only`, findings that are alike stand in it as their group only."""
+    from api.findings_view import findings_json
+
     result = verified.audit
-    tables = [{"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings} for t in result.tables]
+    tables = [
+        {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "standing": t.standing} for t in result.tables
+    ]
     return {
         "ok": result.ok,
         "rows": result.rows,
@@ -109,7 +115,7 @@ def audit_json(verified: Verified, seconds: float) -> dict[str, object]:
         "externally_anchored": verified.external,
         "mirror_faults": mirror_json(verified.mirror),
         "tables": tables,
-        "findings": [finding_json(finding) for finding in result.findings],
+        **findings_json(result, groups_only=groups_only),
         "former": [{"table": f.table, "source_table": f.source_table, "entry": f.entry, "findings": f.findings} for f in result.former],
     }
 
@@ -165,16 +171,16 @@ def print_mirror_faults(faults: Sequence[MirrorFault]) -> None:
 
 def print_audit(verified: Verified, seconds: float) -> None:
     """An audit for people."""
+    from api.findings_view import print_findings, print_resolved
+
     result = verified.audit
-    for finding in result.findings[:MOST_FINDINGS]:
-        print_finding(finding)
-    if len(result.findings) > MOST_FINDINGS:
-        say("… and {n} more findings; --json lists them all", n=len(result.findings) - MOST_FINDINGS)
+    print_findings(result.findings, result.windows)
     rate = result.rows / seconds if seconds else 0
     say("{rows} rows in {tables} tables audited in {seconds:.2f} s ({rate:,.0f} rows/s), {pending} pending",
         rows=result.rows, tables=len(result.tables), seconds=seconds, rate=rate, pending=result.pending)  # fmt: skip
     if any(not table.author_known for table in result.tables):
         say("SQLite knows no users: writers cannot be told apart there")
+    print_resolved(result.resolved)
     _print_former(result.former)
     print_mirror_faults(verified.mirror)
     if not verified.external:

@@ -290,9 +290,10 @@ def _evidence(demo: Demo) -> None:
         demo.database(number).rename(away / demo.database(number).name)
     timer = Timer()
     proved = verify_evidence(path.read_bytes(), network)
+    record = proved.record
     say("    {bytes} bytes, verified in {ms:.0f} ms without any database: {table} {key}, version {version}, block {block}: VALID",
-        bytes=len(data), ms=timer.seconds * 1000, table=proved.table, key="/".join(str(proved.values[k]) for k in proved.key),
-        version=proved.version, block=proved.block)  # fmt: skip
+        bytes=len(data), ms=timer.seconds * 1000, table=record.table, key="/".join(str((record.last.values or {})[k]) for k in record.key),
+        version=record.last.number, block=proved.anchored.block)  # fmt: skip
     edited = bytearray(data)
     at = data.index(b'"row":"') + 80
     edited[at] = ord("0") if edited[at] != ord("0") else ord("1")

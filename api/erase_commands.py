@@ -107,7 +107,7 @@ def _label(home: Home, subject: str | None, table: str | None, key: Sequence[str
     found = find_table(home, table)
     if found.options.subject != "@row":
         raise LedgerError(f"the rows of {table} share keys: erase a subject, or attach the table with --subject @row")
-    return f"row:{table}:{look_up(home, found, key)[0].hex()}"
+    return f"row:{table}:{look_up(home, found, key).key.hex()}"
 
 
 def _write_kit(home: Home, keyring: Keyring, path: Path | None, secret: bytes, kit_secret: bytes) -> Path:

@@ -95,6 +95,8 @@ def _names() -> Iterator[Text]:
         yield Text(ground, ("ledger/holds.py",))
     for fault in Fault:
         yield Text(fault.value, ("ledger/mirror_check.py",))
+    for role in ROLES:
+        yield Text(role, ("ledger/persons.py",))
     for action in ActionKind:
         yield Text(action.name.lower(), ("contracts/actions.py",))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from api.program import Function, Program, Where, assigned, called, caught, given, returns
 
-REPORTS = {"Spot": "detail", "Finding": "detail"}  # dataclasses with a field that holds a text
+REPORTS = {"Spot": "detail", "Finding": "detail", "Told": "reason", "Doubt": "reason"}  # dataclasses with a field that holds a text
 REMARKS = "remarks"  # functions of this name return texts
 MOST_ALTERNATIVES = 8
 _TEXT_ATTRIBUTES = frozenset({"strerror", "reason", "detail"})

@@ -24,6 +24,7 @@ MEASUREMENTS = {
     "memory": "memory.memory",
     "seal": "sealing.sealing",
     "proofs": "proofs.proofs",
+    "evidence": "evidence.evidence",
     "insert": "inserts.inserts",
     "gas": "gas.gas",
     "bytes": "sealing.kept_bytes",

@@ -27,9 +27,10 @@ class Sizes:
     few: int = 3  # repeats of what takes long
     inserts: int = 400
     proofs: int = 4_000
+    evidence: int = 10_000  # records
 
 
-QUICK = Sizes(20_000, 100_000, 10_000, 3, 2, 100, 1_000)
+QUICK = Sizes(20_000, 100_000, 10_000, 3, 2, 100, 1_000, 2_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,10 @@ voted: public(HashMap[uint256, HashMap[uint256, bool]])
 claimed_by: HashMap[address, uint256]  # every account that ever was a sealing key
 voters: HashMap[uint256, HashMap[uint256, uint256]]
 
+# A name stands for one id for ever, also after a suspension: evidence shows the name. There is no renaming; an institution
+# that is admitted again gets a new id, and a new name with it.
+named: public(HashMap[bytes32, uint256])
+
 
 @deploy
 def __init__():
@@ -177,11 +181,13 @@ def _add_key(institution: uint256, kind: uint256, key: bytes32):
 @internal
 def _admit(name: bytes32, roles: uint256, account: address):
     assert name != empty(bytes32), "name missing"
+    assert self.named[name] == 0, "name already used"
     assert roles != 0 and roles <= ALL_ROLES, "unknown role"
     assert self.institution_count < MAX_INSTITUTIONS, "consortium full"
     institution: uint256 = self.institution_count + 1
     self.institution_count = institution
     self.member_count += 1
+    self.named[name] = institution
     self.institution[institution] = Institution(name=name, roles=roles, from_block=block.number, until_block=0)
     log Admitted(institution=institution, name=name, roles=roles)
     self._add_key(institution, SEALING, convert(account, bytes32))
@@ -240,7 +246,7 @@ def _vote(proposal: uint256, institution: uint256):
 def join(name: bytes32, roles: uint256):
     """
     @notice Become a member with the calling account as sealing key; only while the consortium is being founded.
-    @param name A commitment to the institution's name, not zero.
+    @param name A commitment to the institution's name, not zero, and never that of an institution admitted before.
     @param roles Bit mask: hospital 1, auditor 2, regulator 4; at least one.
     """
     assert self.founding, "founding closed"

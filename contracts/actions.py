@@ -57,12 +57,12 @@ def contract_name(name: str) -> bytes:
 
 
 def admit(name: bytes, roles: Role, account: str) -> Action:
-    """Admit an institution: a 32-byte commitment to its name, its roles, its sealing account."""
+    """Admit an institution: a 32-byte commitment to its name, which no other ever had, its roles, its sealing account."""
     return Action(ActionKind.ADMIT, account=to_checksum_address(account), word=name, number=int(roles))
 
 
 def suspend(institution: int) -> Action:
-    """Suspend an institution for good; it can be admitted again under a new id and account."""
+    """Suspend an institution for good; it can be admitted again under a new id, name and account."""
     return Action(ActionKind.SUSPEND, institution=institution)
 
 

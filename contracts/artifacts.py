@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-
-from eth_typing import ABI
+from typing import TYPE_CHECKING
 
 from careseal import CaresealError
 
+if TYPE_CHECKING:
+    from eth_typing import ABI
 
 class ArtifactError(CaresealError):
     """A contract's artifact is not installed."""

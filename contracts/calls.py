@@ -226,6 +226,10 @@ class Consortium(_Deployed):
         """The active institution whose current sealing key is `account`, or 0."""
         return int(self._read("institution_of", to_checksum_address(account), block=block))
 
+    def named(self, name: bytes, block: BlockIdentifier = "latest") -> int:
+        """The institution that was admitted under this name, 32 bytes, or 0. No other can ever be."""
+        return int(self._read("named", name, block=block))
+
     def institution(self, institution: int, block: BlockIdentifier = "latest") -> Institution:
         """An institution's record; all zero when there is none with this id."""
         name, roles, from_block, until_block = self._read("institution", institution, block=block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,15 @@ from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
 from ledger.configuration import Former, configuration
 from ledger.erasure import unconfirmed
-from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot
+from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot, fault_of
 from ledger.holds import held_spots
 from ledger.home import Home
 from ledger.reporting import Reporter
+from ledger.resolutions import Resolution, Resolutions, read_resolutions
 from ledger.seal import quiet
 from ledger.table_pass import TableReport
 from ledger.tables import Attached, attached_tables
+from ledger.windows import Window
 from ledger.wire import Kind
 
 Progress = Callable[[str, int], None]
@@ -45,12 +48,22 @@ class TableResult:
     pending: int
     findings: int
     author_known: bool
+    standing: int = 0  # rows that contradict the journal still, as two people let it be
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer of two people, and to how much of what this audit met it is one."""
+
+    answer: Resolution
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
     """An audit's outcome; `entry` is its own journal entry, None where the journal was not fit to take one.
 
+    `findings` are the open ones; `resolved` tells which answers keep others from being among them; `windows` announced some of them.
     `former` are earlier attachments of its tables.
     """
 
@@ -61,6 +74,8 @@ class AuditResult:
     findings: list[Finding]
     entry: int | None = None
     former: list[Former] = field(default_factory=list)
+    resolved: list[Answered] = field(default_factory=list)
+    windows: Mapping[int, Window] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -104,23 +119,51 @@ def audit(
         spots += workers.schema_spots({report.table: report.unread for report in reports})
         # A rolling audit walks the journal in one of its rounds only, for all tables.
         told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
-        reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values)
-        spots += [spot for report in reports for spot in report.spots] + reporter.marked(journal, told)
+        answers = read_resolutions(home)
+        reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values, answers)
+        spots += [spot for report in reports for spot in report.spots]
         spots += held_spots(home, frozenset(told)) if scope.journal else []
-        found = reporter.findings(spots, workers)
+        resolved: Counter[int] = Counter()
+        spots, standing = _unanswered(answers, spots, resolved)
+        journal.violations = [entry for entry in journal.violations if not _answered(answers, entry, resolved)]
+        found = reporter.findings([*spots, *reporter.marked(journal, told)], workers)
     if anchors.lag is not None:
         found.append(Finding(FindingKind.UNANCHORED, None, detail=f"entries wait for their anchor for {anchors.lag:.0f} s"))
     names = {table.id: table.name for table in scope.tables}
     counts = {name: sum(1 for finding in found if finding.table == name) for name in names.values()}
     tables = [
-        TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table))
+        TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table), standing[r.table])
         for r in reports
     ]
     former = [end for end in ended if any(map(end.may_be, scope.tables))]
-    result = AuditResult(size, sum(t.rows for t in tables), sum(t.pending for t in tables), tables, found, former=former)
+    here = {table.name for table in attached_tables(home) if table.id in told}
+    met = [Answered(answers.answers[entry], count) for entry, count in sorted(resolved.items())]
+    met = [answered for answered in met if answered.answer.table in here]
+    rows, pending = sum(t.rows for t in tables), sum(t.pending for t in tables)
+    result = AuditResult(size, rows, pending, tables, found, former=former, resolved=met, windows=answers.windows)
     if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
         return result
     return _journalled(home, scope, result, reports, now)
+
+
+def _answered(answers: Resolutions, fault: bytes | int | None, resolved: Counter[int]) -> bool:
+    """Whether two people answered a fault; `resolved` counts how many faults each answer met."""
+    answer = None if fault is None else answers.resolved(fault)
+    if answer is not None:
+        resolved[answer.proposed.entry] += 1
+    return answer is not None
+
+
+def _unanswered(answers: Resolutions, spots: Sequence[Spot], resolved: Counter[int]) -> tuple[list[Spot], Counter[int | None]]:
+    """The spots that nobody answered, and how many in each table stand as they are because two people said so."""
+    standing: Counter[int | None] = Counter()
+    left = []
+    for spot in spots:
+        if _answered(answers, fault_of(spot), resolved):
+            standing[spot.table] += 1
+        else:
+            left.append(spot)
+    return left, standing
 
 
 def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
@@ -205,14 +248,16 @@ def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence
             "root": home.journal.tree.root(result.size).hex(),
             "journal": scope.journal,
             "tables": [
-                {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "from": _hex(low), "to": _hex(high)}
+                {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "standing": t.standing,
+                 "from": _hex(low), "to": _hex(high)}
                 for t, (low, high) in zip(result.tables, ranges, strict=True)
             ],
             "findings": len(result.findings),
+            "resolved": sum(answered.count for answered in result.resolved),
             "findings_sha256": findings_sha256(result.findings),
         }
     }
-    clean = {table.name: table.findings == 0 for table in result.tables}
+    clean = {table.name: table.findings + table.standing == 0 for table in result.tables}
     with home.batch() as batch:
         index = batch.add_event(Kind.AUDIT, document, int(now * 1000))
         for table, (low, high) in zip(scope.tables, ranges, strict=True):

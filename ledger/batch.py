@@ -72,7 +72,7 @@ class Batch:
         self._rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _PUT}
         self._state: dict[tuple[int, bytes], State | None] = {}
         self._authors: dict[str, bytes] = {}
-        self._marks: list[list[object]] = []
+        self._marks: list[dict[str, object]] = []
         self._marked_at = 0
         self._weight = 0
         self.added = 0
@@ -111,9 +111,10 @@ class Batch:
         self.put("documents", index, salt, canonical)
         return index
 
-    def mark(self, entry: int, key: bytes, columns: Sequence[str], author: str | None, time: int) -> None:
+    def mark(self, entry: int, key: bytes, columns: Sequence[str], author: str | None, time: int, window: int | None = None) -> None:
         """Say more of a marked entry than it says itself, in a document that the next flush journals. `time` in milliseconds."""
-        self._marks.append([entry, key.hex(), list(columns), author if author is None else printable(author)])
+        known = author if author is None else printable(author)
+        self._marks.append({"entry": entry, "key": key.hex(), "columns": list(columns), "author": known, "window": window})
         self._marked_at = time
 
     def state(self, table: int, key: bytes) -> State | None:
@@ -154,7 +155,7 @@ class Batch:
     def flush(self) -> None:
         """Write what was collected, inside the caller's transaction."""
         for start in range(0, len(self._marks), _MARKS):
-            self.add_event(Kind.MARKS, {"marks": self._marks[start : start + _MARKS]}, self._marked_at)
+            self.add_event(Kind.MARKS, {"marks": {"entries": self._marks[start : start + _MARKS]}}, self._marked_at)
         self._marks.clear()
         for name, statement in _PUT.items():
             if self._rows[name]:

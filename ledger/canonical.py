@@ -1,4 +1,7 @@
-"""Canonical JSON (RFC 8785) for the documents that event entries commit to, and their commitment."""
+"""Canonical JSON (RFC 8785) for the documents that event entries commit to, and their commitment.
+
+Reading needs the standard library only, for the evidence verifier does it.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 
-import rfc8785
-
+from careseal import read_json
 from ledger.errors import WireError
 
 Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 _DOMAIN = b"careseal/v1/document"
+_MAX_NUMBER = 2**53 - 1
 
 
 def encode(value: object) -> bytes:
     """The RFC 8785 bytes of a JSON value."""
+    import rfc8785
+
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]
     except rfc8785.CanonicalizationError as error:
@@ -24,13 +29,25 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, Json]:
-    """The object that `data` encodes; WireError unless `data` is its one canonical encoding."""
+    """The object that `data` encodes; WireError unless `data` is its one canonical encoding. Its numbers are integers."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise WireError("not JSON") from error
-    if not isinstance(value, dict) or encode(value) != data:
+        value = read_json(data)
+        written = json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
+    except ValueError as error:
+        raise WireError("not JSON, or with numbers that are no integers of 53 bits") from error
+    if not isinstance(value, dict) or written != data:
         raise WireError("not a canonical JSON object")
+    return value
+
+
+def _ordered(value: object) -> object:
+    """The value with its objects' members in the order of RFC 8785, section 3.2.3. ValueError for what a document does not hold."""
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value, key=lambda name: name.encode("utf-16-be"))}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_NUMBER):
+        raise ValueError
     return value
 
 

@@ -38,6 +38,8 @@ def configuration(home: Home, journal: JournalReport) -> tuple[list[Spot], list[
     try:
         for index in journal.configurations:
             ((what, about),) = canonical.decode(home.journal.document(index)[1]).items()
+            if what not in ("attach", "baseline", "detach"):
+                continue  # it is about no table
             number = about["id"]  # type: ignore[index, call-overload]
             if what == "attach":
                 wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]

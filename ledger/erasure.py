@@ -137,7 +137,7 @@ def _erasures(home: Home) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, _, document in home.journal.documents_of(Kind.ERASURE):
         try:
             about = document["erasure"]
-            bytes.fromhex(about["subject"])  # type: ignore[index, call-overload, arg-type]
-            yield index, about  # type: ignore[misc]
+            bytes.fromhex(about["subject"])
+            yield index, about
         except (KeyError, TypeError, ValueError) as error:
             raise LedgerError(f"entry {index}: its document is damaged: restore the home from its mirror") from error

@@ -21,6 +21,10 @@ class SourceError(LedgerError):
     """The hospital's database cannot be read, captured or committed to exactly."""
 
 
+class Rejected(LedgerError):
+    """A file, a resource or a row that cannot be imported; the text says why, without a word of what it holds."""
+
+
 class KeyUnavailable(LedgerError):
     """A secret is missing or the passphrase is wrong."""
 

@@ -8,6 +8,12 @@ from pathlib import Path
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write `content` so that, after a crash at any moment, `path` has its old content or all of the new. OSError as it comes."""
+    write_whole(path, content)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The same of many files: a crash may take `path` away again until its folder was given to `sync_folder`."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -19,7 +25,6 @@ def write_durably(path: Path, content: bytes) -> None:
         finally:
             os.close(handle)
         part.replace(path)
-        sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

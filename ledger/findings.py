@@ -78,6 +78,13 @@ class Spot:
     author: str | None = None
     detail: str = ""
     marked: bool = False
+    id: bytes | None = None  # of this fault, by ledger.identity; None where it is of no kind that people can answer
+    window: int | None = None  # the change window that announced the change
+
+
+def fault_of(spot: Spot) -> bytes | int | None:
+    """What an answer names: the spot's id, or the number of a marked entry; None where nobody can answer it."""
+    return spot.entry if spot.marked else spot.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,9 @@ class Finding:
     detail: str = ""
     before: dict[str, str | None] | None = None
     after: dict[str, str | None] | None = None
+    faults: tuple[bytes | int, ...] = ()  # what it consists of: ids, or indices of marked entries; empty where nobody can answer it
+    id: bytes | None = None
+    window: int | None = None
 
     def without_intact_at(self) -> Finding:
         """The same finding with nothing said about when the row was intact."""

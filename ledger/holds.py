@@ -132,7 +132,7 @@ def holds(home: Home) -> list[Hold]:
     for index, time, document in home.journal.documents_of(Kind.HOLD):
         try:
             ((what, about),) = document.items()
-            _follow(home, found, registered, index, time, what, about)  # type: ignore[arg-type]
+            _follow(home, found, registered, index, time, what, about)
         except (KeyError, TypeError, ValueError, PersonError) as error:
             raise LedgerError(f"entry {index} tells of no lawful hold, extension or release: restore the home from its mirror") from error
     return found

@@ -14,6 +14,7 @@ from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
+from careseal import read_json
 from ledger import canonical, rotation
 from ledger.batch import Batch, is_mirrored
 from ledger.errors import HomeError
@@ -90,7 +91,7 @@ def _code(settings: Settings, keyring: Keyring) -> str:
 def read_settings(path: Path, keyring: Keyring | None = None) -> Settings:
     """The settings of the home at `path`; HomeError where there is no home, or, given its keyring, where they were changed by hand."""
     try:
-        values = json.loads((path / CONFIG).read_bytes())
+        values = read_json((path / CONFIG).read_bytes())
         version = values.pop("careseal")
         if type(version) is int and version != _VERSION:
             raise HomeError(f"{path} is a home of format {version}, this program reads {_VERSION}: use the version that made it")

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2s
+from typing import Any
 
 from ledger import canonical
 from ledger.errors import HomeError, LedgerError
@@ -91,21 +92,27 @@ class Journal:
 
     def document(self, index: int) -> tuple[bytes, bytes]:
         """(salt, canonical JSON) of an event entry, checked against the entry."""
+        return self._checked(index)[:2]
+
+    def about(self, index: int) -> dict[str, Any]:
+        """The document of an event entry, checked against the entry."""
+        return self._checked(index)[2]
+
+    def _checked(self, index: int) -> tuple[bytes, bytes, dict[str, Any]]:
         entry = decode_entry(self.entry(index))
         row = self._db.execute("SELECT salt, body FROM documents WHERE entry=?", (index,)).fetchone()
         if row is None or not isinstance(entry, EventEntry):
             raise LedgerError(f"entry {index} has no document")
-        canonical.check(row[0], row[1], entry.commitment)
-        return row[0], row[1]
+        return row[0], row[1], dict(canonical.check(row[0], row[1], entry.commitment))
 
-    def documents_of(self, kind: Kind) -> Iterator[tuple[int, int, dict[str, canonical.Json]]]:
+    def documents_of(self, kind: Kind) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """(index, time in milliseconds, document) of each event of a kind, in order, each document checked against its entry."""
         rows = self._db.execute(
             "SELECT d.entry FROM documents d JOIN entries e ON e.idx=d.entry WHERE substr(e.body, ?, 1)=? ORDER BY d.entry",
             (KIND_AT + 1, bytes([kind])),
         )
         for (index,) in rows.fetchall():
-            yield index, decode_entry(self.entry(index)).time, canonical.decode(self.document(index)[1])
+            yield index, decode_entry(self.entry(index)).time, self.about(index)
 
     def wrapping(self) -> str | None:
         """What the last erasure calls the wrapping key that is in force since; None where nothing was erased yet."""
@@ -134,9 +141,9 @@ class Journal:
         where = "block IS NOT NULL" if anchored else "1"
         return self._one(f"{where} AND generation=? ORDER BY size DESC LIMIT 1", (self.generation,))
 
-    def anchor_of(self, index: int) -> Checkpoint | None:
-        """The earliest anchored checkpoint, of whatever generation, that covers an entry."""
-        return self._one("block IS NOT NULL AND size>? ORDER BY block LIMIT 1", (index,))
+    def checkpoint_of(self, generation: int, size: int) -> Checkpoint | None:
+        """The checkpoint of exactly this size, in whatever generation."""
+        return self._one("generation=? AND size=?", (generation, size))
 
     def checkpoint_at(self, size: int) -> Checkpoint | None:
         """The checkpoint of exactly this size."""

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from careseal import read_json
 from ledger.errors import HomeError, KeyUnavailable
 from ledger.files import private_file
 from ledger.store import one_line
@@ -54,7 +55,7 @@ def open_box(path: Path, passphrase: bytes, purpose: str) -> dict[str, str]:
     try:
         if path.stat().st_size > _MAX_FILE:
             raise ValueError
-        outer = json.loads(path.read_bytes())
+        outer = read_json(path.read_bytes())
         if outer["careseal"] != purpose or outer["kdf"] != "scrypt-32768-8-1":
             raise ValueError
         salt, nonce, box = (bytes.fromhex(outer[name]) for name in ("salt", "nonce", "box"))
@@ -103,6 +104,10 @@ class SubjectKeys:
     def blind(self, label: str) -> bytes:
         """The 16 bytes under which the store knows a subject."""
         return blake2s(label.encode(errors="surrogateescape"), key=self._labels, digest_size=16).digest()
+
+    def blind_state(self, what: bytes) -> bytes:
+        """The 20 bytes that stand for what a row is, to nobody but this home."""
+        return blake2s(what, key=self._labels, digest_size=20).digest()
 
     def sids(self, labels: Iterable[str]) -> dict[str, int]:
         """The sid of each label; unknown subjects get a fresh key, durable when this returns."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from careseal import read_json
 from ledger.batch import Rows, Value, batch_path, derived_rows, pack_sidecar, replay, unpack_sidecar
 from ledger.errors import HomeError, KeyUnavailable, WireError
 from ledger.files import sync_folder, write_durably
@@ -204,10 +205,10 @@ def header_of(head: bytes) -> Header:
         raise WireError("not a mirror batch")
     line = head[len(_MAGIC) : end]
     try:
-        values = json.loads(line)
+        values = read_json(line)
         number, first, count, rest = (int(values[name]) for name in ("number", "first", "count", "rest"))
         return Header(str(values["home"]), number, first, count, end + rest, line)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise WireError("not a mirror batch") from error
 
 

@@ -147,7 +147,9 @@ class RecordWriter:
     def _keep(self, index: int, sid: int, secret: bytes, row: bytes) -> None:
         self._batch.put("copies", index, sid, AESGCM(copy_key(secret)).encrypt(_NONCE, row, None))
 
-    def mark_if(self, flags: Flag, made: State, key: bytes, columns: Sequence[str], author: str | None) -> None:
-        """Say what was found when a change was sealed, where its flags tell that something was."""
+    def mark_if(
+        self, flags: Flag, made: State, key: bytes, columns: Sequence[str], author: str | None, window: int | None = None
+    ) -> None:
+        """Say what was found when a change was sealed, where its flags tell that something was; `window` announced it."""
         if flags & VIOLATIONS:
-            self._batch.mark(made.entry, key, columns, author, self._now)
+            self._batch.mark(made.entry, key, columns, author, self._now, window)

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger import canonical, rowcodec, sortkey
+from ledger import identity, json_text, rowcodec, sortkey
 from ledger.commitment import copy_key, digest_function, record_secret
 from ledger.errors import LedgerError, WireError
-from ledger.findings import ORDER, Finding, FindingKind, IntactAt, Spot, kind_of
+from ledger.findings import ORDER, Finding, FindingKind, Spot, fault_of, kind_of
 from ledger.home import Home
+from ledger.intact import Intactness
 from ledger.journal_pass import JournalReport
 from ledger.merge import read_states
+from ledger.resolutions import Resolutions
 from ledger.tables import Attached
 from ledger.wire import RECORD, Flag, Kind, RecordEntry, decode_entry
+
+
+class _Told(NamedTuple):
+    """What is said of a marked entry beside it."""
+
+    key: bytes
+    columns: tuple[str, ...]
+    author: str | None
+    window: int | None
+
+
+_UNTOLD = _Told(b"", (), None, None)
 
 
 class PresentRows(Protocol):
@@ -28,9 +42,10 @@ class PresentRows(Protocol):
 class Reporter:
     """Turns spots into findings. With `values`, altered and amended columns are shown before and after, where a copy exists."""
 
-    def __init__(self, home: Home, tables: Mapping[int, Attached], values: bool) -> None:
-        self._home, self._tables, self._values = home, tables, values
-        self._documents: dict[int, dict[str, dict[str, Any]]] = {}
+    def __init__(self, home: Home, tables: Mapping[int, Attached], values: bool, answers: Resolutions | None = None) -> None:
+        self._home, self._tables, self._values, self._answers = home, tables, values, answers or Resolutions()
+        self._records: dict[int, tuple[int, bytes]] = {}
+        self._intact = Intactness(home.store, home.journal, {number: table.name for number, table in tables.items()})
         self._authors = dict(home.store.db.execute("SELECT id, name FROM authors"))
 
     def findings(self, spots: Iterable[Spot], present: PresentRows) -> list[Finding]:
@@ -42,33 +57,44 @@ class Reporter:
 
     def _row_of(self, spot: Spot) -> tuple[object, ...] | None:
         """What a spot is about: a record, which the journal tells, else a key; None where it is about no row."""
-        entry = None if spot.entry is None else self._entry(spot.entry)
-        if entry is not None and (spot.marked or spot.key is not None):
-            return entry.table, entry.record
+        if spot.entry is not None and (spot.marked or spot.key is not None):
+            record = self._records.get(spot.entry)
+            entry = None if record else self._entry(spot.entry)
+            if record or entry is not None:
+                return record or (entry.table, entry.record)  # type: ignore[union-attr]
         return None if spot.key is None else (spot.table, spot.key)
 
     def marked(self, journal: JournalReport, tables: Set[int]) -> list[Spot]:
         """What was found when changes were sealed: those of the journal's marked entries that belong to `tables`."""
-        known = self._told(journal.marks)
-        marked = [(index, entry) for index in journal.violations if (entry := self._entry(index)) is not None and entry.table in tables]
-        keys = self._keys_of({(entry.table, entry.record): known[index][0] for index, entry in marked if index in known})
+        # What is said of an entry is journalled after it.
+        known = self._told([index for index in journal.marks if index > min(journal.violations, default=index)])
+        marked: list[tuple[int, Flag]] = []
+        for index in journal.violations:
+            entry = self._entry(index)
+            if entry is not None and entry.table in tables:
+                marked.append((index, entry.flags))
+                self._records[index] = entry.table, entry.record
+        keys = self._keys_of({self._records[index]: known[index].key for index, _ in marked if index in known})
         spots = []
-        for index, entry in marked:
-            _, columns, author = known.get(index, (None, (), None))
-            key = keys.get((entry.table, entry.record))
+        for index, flags in marked:
+            table, record = self._records[index]
+            told = known.get(index, _UNTOLD)
             words = ["found when the change was sealed"]
-            if entry.flags & Flag.TIME_UNREADABLE:
+            if flags & Flag.TIME_UNREADABLE:
                 words.append("its declared time cannot be read")
-            spots.append(Spot(kind_of(entry.flags), entry.table, key, columns, index, author, "; ".join(words), marked=True))
+            spots.append(Spot(
+                kind_of(flags), table, keys.get((table, record)), told.columns, index, told.author, "; ".join(words), marked=True,
+                window=told.window,
+            ))  # fmt: skip
         return spots
 
-    def _told(self, marks: Sequence[int]) -> dict[int, tuple[bytes, tuple[str, ...], str | None]]:
-        """Key, columns and author of marked entries, from the journalled documents about them; a damaged one is a finding of its own."""
-        told: dict[int, tuple[bytes, tuple[str, ...], str | None]] = {}
+    def _told(self, marks: Sequence[int]) -> dict[int, _Told]:
+        """What is said of marked entries, from the journalled documents about them; a damaged one is a finding of its own."""
+        told: dict[int, _Told] = {}
         for index in marks:
             try:
-                listed: list[Any] = canonical.decode(self._home.journal.document(index)[1])["marks"]  # type: ignore[assignment]
-                told |= {entry: (bytes.fromhex(key), tuple(columns), author) for entry, key, columns, author in listed}
+                for mark in self._home.journal.about(index)["marks"]["entries"]:
+                    told[mark["entry"]] = _Told(bytes.fromhex(mark["key"]), tuple(mark["columns"]), mark["author"], mark["window"])
             except (LedgerError, KeyError, TypeError, ValueError):
                 continue
         return told
@@ -95,16 +121,29 @@ class Reporter:
         if spot.marked and entry is not None:
             judged, until = None if spot.kind is FindingKind.INSERTED else self._version_before(entry), spot.entry
         before = after = intact = None
-        if table is not None and spot.key is not None and self._values:
-            before, after = self._shown(spot, table, judged, present)
+        columns = spot.columns
+        documents = set(columns) & set(table.options.json_columns) if table is not None else set()
+        if table is not None and spot.key is not None and (self._values or documents):
+            was, now = self._rows(spot, judged, table, present)
+            columns = _with_elements(table, columns, documents, was, now)
+            if self._values:
+                named = columns or table.shape.names
+                before, after = _shown(table, was, named), _shown(table, now, named)
         if table is not None:
-            intact = self.intact_at(table.id, spot.key, judged, until)
+            intact = self._intact.since(table.id, spot.key, judged, until)
         author = spot.author or (self._authors.get(entry.author) if entry is not None and spot.marked else None)
         others = dict.fromkeys(other.kind.value for other in spots if other.kind is not spot.kind)
         detail = "; ".join([*filter(None, [spot.detail]), *(f"also {kind}" for kind in others)])
         key = {} if table is None or spot.key is None else _key(table, spot.key)
         version = None if entry is None else entry.version
-        return Finding(spot.kind, table.name if table else None, key, spot.columns, version, author, intact, detail, before, after)
+        faults = tuple(fault for fault in map(fault_of, spots) if fault is not None)
+        if len(faults) < len(spots):
+            faults = ()  # a part of it that nobody can answer
+        windows = {other.window for other in spots}
+        return Finding(
+            spot.kind, table.name if table else None, key, columns, version, author, intact, detail, before, after, faults,
+            identity.of_finding(map(self._answers.id_of, faults)) if faults else None, windows.pop() if len(windows) == 1 else None,
+        )  # fmt: skip
 
     def _version_before(self, entry: RecordEntry) -> int | None:
         """The last entry with content before `entry` in the row's life; None where there is none."""
@@ -116,67 +155,13 @@ class Reporter:
             entry = before
         return None
 
-    def intact_at(self, table: int, key: bytes | None, entry: int | None, until: int | None) -> IntactAt | None:
-        """The last anchored clean audit that covered the row, else the checkpoint that sealed it; None where neither is anchored.
-
-        `entry` is the entry the row is held against, `until` the entry that marked a change: later audits do not count, nor such as
-        may have met the row while that change waited to be sealed.
-        """
-        db = self._home.store.db
-        anchored = db.execute("SELECT coalesce(max(size), 0) FROM checkpoints WHERE block IS NOT NULL").fetchone()[0]
-        rows = db.execute(
-            "SELECT entry FROM audits WHERE tbl=? AND clean=1 AND entry<? AND size>?"
-            " AND (low IS NULL OR low<=?) AND (high IS NULL OR high>?) ORDER BY entry DESC",
-            (table, anchored if until is None else min(anchored, until), -1 if entry is None else entry, key, key),
-        )
-        sealed = None if until is None else self._seal_before(until)
-        covering = (row[0] for row in rows if self._was_clean(row[0], self._tables[table].name, key, sealed))
-        audit = next(covering, None)
-        if audit is not None:
-            checkpoint = self._home.journal.anchor_of(audit)
-            time = decode_entry(self._home.journal.entry(audit)).time / 1000
-        elif entry is not None:
-            checkpoint = self._home.journal.anchor_of(entry)
-            time = float(checkpoint.block_time or 0) if checkpoint else 0.0
-        else:
-            return None
-        if checkpoint is None or checkpoint.block is None:
-            return None
-        return IntactAt(checkpoint.generation, checkpoint.size, checkpoint.root, checkpoint.block, time)
-
-    def _seal_before(self, entry: int) -> int:
-        """The size of the journal after the last seal before the one that made `entry`: all that waited then was sealed."""
-        sizes = self._home.store.db.execute("SELECT size FROM checkpoints WHERE size<=? ORDER BY size DESC", (entry,))
-        return next((size for (size,) in sizes if decode_entry(self._home.journal.entry(size - 1)).kind is not Kind.RESTORE), 0)
-
-    def _was_clean(self, audit: int, table: str, key: bytes | None, sealed: int | None) -> bool:
-        """Whether the journalled document of an audit says that it found nothing in a part of a table that has this key.
-
-        The home's own note only says where to look.
-
-        With `sealed`, it must be older than that, or have met no row whose change was waiting to be sealed.
-        """
-        if audit not in self._documents:
-            try:
-                document: dict[str, Any] = canonical.decode(self._home.journal.document(audit)[1])
-                self._documents[audit] = {part["table"]: part for part in document["audit"]["tables"]}
-            except (LedgerError, KeyError, TypeError):
-                self._documents[audit] = {}
-        part = self._documents[audit].get(table)
-        if part is None or part["findings"] or (sealed is not None and audit >= sealed and part["pending"]):
-            return False
-        bare = "" if key is None else key.hex()
-        return (part["from"] is None or part["from"] <= bare) and (part["to"] is None or bare < part["to"])
-
-    def _shown(
-        self, spot: Spot, table: Attached, judged: int | None, present: PresentRows
-    ) -> tuple[dict[str, str | None] | None, dict[str, str | None] | None]:
+    def _rows(self, spot: Spot, judged: int | None, table: Attached, present: PresentRows) -> tuple[bytes | None, bytes | None]:
+        """The row before and after, as far as copies and the table have them."""
         was = None if judged is None else self.kept_row(judged)
         now = None if spot.key is None else present.row(table, spot.key)
         if spot.marked and spot.entry is not None:
             now = self.kept_row(spot.entry) or self._if_sealed(spot.entry, now)
-        columns = spot.columns or table.shape.names
-        return self._columns(table, was, columns), self._columns(table, now, columns)
+        return was, now
 
     def _if_sealed(self, index: int, row: bytes | None) -> bytes | None:
         """The row, if it is the one that an entry committed to."""
@@ -187,13 +172,6 @@ class Reporter:
         keys = self._home.subjects.keys(sid for (sid,) in sids)
         secrets = [record_secret(keys[sid], entry.record, entry.version) for (sid,) in sids if sid in keys]
         return row if any(digest_function(entry.algorithm)(secret + row) == entry.row_digest for secret in secrets) else None
-
-    def _columns(self, table: Attached, row: bytes | None, columns: Sequence[str]) -> dict[str, str | None] | None:
-        if row is None:
-            return None
-        encoding = table.shape.encoding
-        shown = zip(table.shape.names, rowcodec.fields(encoding, row), strict=True)
-        return {name: rowcodec.display(encoding, value) for name, value in shown if name in columns}
 
     def kept_row(self, index: int) -> bytes | None:
         """The row of a sealed version, where a copy was kept and it is the one committed to; never a guess."""
@@ -215,6 +193,38 @@ class Reporter:
         except LedgerError:
             return None
         return entry if isinstance(entry, RecordEntry) else None
+
+
+def _texts(table: Attached, row: bytes) -> dict[str, str | None]:
+    encoding = table.shape.encoding
+    shown = zip(table.shape.names, rowcodec.fields(encoding, row), strict=True)
+    return {name: rowcodec.display(encoding, value) for name, value in shown}
+
+
+def _shown(table: Attached, row: bytes | None, names: Sequence[str]) -> dict[str, str | None] | None:
+    """The named columns, and elements of JSON columns, for people."""
+    if row is None:
+        return None
+    texts = _texts(table, row)
+    shown = {name: texts[name] for name in table.shape.names if name in names}
+    for column in table.options.json_columns:
+        parts = json_text.elements(texts[column] or "") or {}
+        shown |= {name: parts.get(name.removeprefix(f"{column}.")) for name in names if name not in texts and name.startswith(f"{column}.")}
+    return shown
+
+
+def _with_elements(
+    table: Attached, columns: tuple[str, ...], documents: Set[str], was: bytes | None, now: bytes | None
+) -> tuple[str, ...]:
+    """The columns, each of `documents` replaced by its top-level elements that differ, where both rows are there to tell."""
+    if was is None or now is None or not documents:
+        return columns
+    before, after = _texts(table, was), _texts(table, now)
+    named: list[str] = []
+    for column in columns:
+        parts = json_text.differing(before[column] or "", after[column] or "") if column in documents else ()
+        named += [f"{column}.{part}" for part in parts] or [column]
+    return tuple(named)
 
 
 def _key(table: Attached, key: bytes) -> dict[str, str | int | float | None]:

@@ -72,6 +72,11 @@ def join(encoding: str, parts: Sequence[bytes]) -> bytes:
     raise WireError(f"unknown row encoding {encoding!r}")
 
 
+def decode_field(field: bytes) -> Value:
+    """The value of a `sqlite/1` field. Raises WireError unless `field` is the one encoding of it."""
+    return _decode_value(field)
+
+
 def display(encoding: str, field: bytes) -> str | None:
     """A column's value for people, None for NULL: not exact (an integer and a text may look alike). Raises WireError."""
     if encoding == SQLITE:

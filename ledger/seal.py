@@ -13,6 +13,7 @@ from ledger.errors import HomeError, SourceError
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.merge import OnlyRows, merge, read_states
+from ledger.resolutions import live_windows, read_resolutions
 from ledger.shape import Consumed, Rows, Snapshot, Source
 from ledger.sources import open_source
 from ledger.table_sealer import TableSealer
@@ -91,7 +92,8 @@ def _seal_table(home: Home, table: Attached, source: Source, now: int, progress:
     with source.snapshot() as snapshot, home.batch() as batch:
         last = home.journal.latest()
         before, erased = None if last is None else last.time / 1000, erased_subjects(home)
-        sealer = TableSealer(table, batch, home.subjects, now, before, source.knows_authors, erased)
+        windows = list(live_windows(read_resolutions(home), table.id))
+        sealer = TableSealer(table, batch, home.subjects, now, before, source.knows_authors, erased, windows)
         if not table.sealed or (table.options.capture == "scan" and table.options.policy == "adopt"):
             _new_rows(home, table, snapshot, sealer, progress)
             batch.flush()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 KeyKind = Literal["int", "text", "any"]
+LOST_CHANGES = "changes could not be captured"  # ends the fault that no mending undoes
 Capture = Literal["triggers", "scan"]
+Cell = str | bool | None  # a value to import; a number is the text that it was
 # Of these ids of changes, those that are in the journal already.
 Consumed = Callable[[Sequence[bytes]], Set[bytes]]
 
@@ -98,6 +100,26 @@ class Snapshot(Protocol):
     def check_options(self, shape: Shape, *, subject: str | None, final: str | None) -> None: ...
 
 
+class Loading(Protocol):
+    """One write transaction on a hospital's database: what is inserted is seen by all that follows, and kept or dropped as a whole."""
+
+    def columns(self, table: str) -> tuple[str, ...]: ...
+
+    def primary_key(self, table: str) -> tuple[str, ...]: ...
+
+    def create(self, table: str, columns: Mapping[str, bool], key: Sequence[str]) -> bool: ...
+
+    def lookup(self, table: str, key: Mapping[str, str], column: str) -> str | None: ...
+
+    def walk(self, table: str, key: Mapping[str, str], columns: Sequence[str]) -> Iterator[tuple[str, ...]]: ...
+
+    def same(self, table: str, key: Sequence[str], row: Mapping[str, Cell]) -> bool | None: ...
+
+    def insert(self, table: str, row: Mapping[str, Cell]) -> None: ...
+
+    def update(self, table: str, key: Mapping[str, str], column: str, value: str) -> None: ...
+
+
 class Source(Protocol):
     """A hospital's database, of one engine."""
 
@@ -113,6 +135,8 @@ class Source(Protocol):
     def remove_capture(self, shape: Shape, last: Callable[[], None] | None = None) -> None: ...
 
     def consume(self, shape: Shape, uids: Sequence[bytes]) -> None: ...
+
+    def loading(self, keep: Callable[[], bool]) -> AbstractContextManager[Loading]: ...
 
     def remarks(self) -> list[str]: ...
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from hashlib import blake2s, sha256
 from operator import itemgetter
 
-from ledger import rowcodec
+from ledger import identity, rowcodec
 from ledger.commitment import blinded_subject, differing_fields, digest_function, record_secret
 from ledger.errors import LedgerError, SourceError
-from ledger.findings import FindingKind, Spot
+from ledger.findings import JOURNAL_KINDS, FindingKind, Spot
 from ledger.keys import SubjectKeys
 from ledger.merge import Matched, OnlyRows, OnlyState, Repeated, merge, read_states
 from ledger.seal import consumed_of
-from ledger.shape import Snapshot
+from ledger.shape import LOST_CHANGES, Snapshot
 from ledger.tables import Attached
 from ledger.wire import ROW_DIGEST, SECRET_INPUT, TABLE, Algorithm, Flag, Kind, RecordEntry, decode_entry
 
 Progress = Callable[[str, int], None]
+SECOND_ROW = "a second row under the key of a sealed one"
 _TABLE, _ROW_DIGEST = itemgetter(TABLE), itemgetter(ROW_DIGEST)
 
 
@@ -73,8 +74,8 @@ class TablePass:
                     self._matched(part, report)
                 elif isinstance(part, OnlyRows):
                     report.rows += len(part.rows.keys)
-                    for key in part.rows.keys:
-                        self._only_row(key, report)
+                    for key, row in zip(part.rows.keys, part.rows.rows, strict=True):
+                        self._only_row(key, row, report)
                 elif isinstance(part, Repeated):
                     report.rows += len(part.rows.keys)
                     self._repeated(part, report)
@@ -94,16 +95,22 @@ class TablePass:
         try:
             now = self._snapshot.describe(self._table.shape.table, self._table.shape.key)
         except SourceError as error:
-            return [Spot(FindingKind.SCHEMA_CHANGED, self._table.id, detail=str(error))]
+            return [self._about(FindingKind.SCHEMA_CHANGED, str(error))]
         was_types, now_types = ({column.name: column.type for column in shape.columns} for shape in (self._table.shape, now))
         changed = tuple(name for name in {**was_types, **now_types} if was_types.get(name) != now_types.get(name))
         if changed or unread:
             words = [f"{name}: {was_types.get(name, 'absent')} became {now_types.get(name, 'absent')}" for name in changed]
             words += [f"its rows could not be compared: {unread}"] if unread else []
-            spots.append(Spot(FindingKind.SCHEMA_CHANGED, self._table.id, columns=changed, detail="; ".join(words)))
+            spots.append(self._about(FindingKind.SCHEMA_CHANGED, "; ".join(words), changed))
         if self._faults:
-            spots.append(Spot(FindingKind.CAPTURE_DISABLED, self._table.id, detail="; ".join(self._faults)))
+            # Capture that is off is mended, not accepted: else it could be off again later, and nobody would be told.
+            lasting = all(fault.endswith(LOST_CHANGES) for fault in self._faults)
+            spots.append(self._about(FindingKind.CAPTURE_DISABLED, "; ".join(self._faults), answerable=lasting))
         return spots
+
+    def _about(self, kind: FindingKind, detail: str, columns: tuple[str, ...] = (), *, answerable: bool = True) -> Spot:
+        made = identity.about_table(kind, self._table.entry, detail) if answerable else None
+        return Spot(kind, self._table.id, columns=columns, detail=detail, id=made)
 
     def _schema_holds(self) -> bool:
         try:
@@ -116,8 +123,8 @@ class TablePass:
         states = part.states
         if self._truncated:
             # Whatever rows there are came after the TRUNCATE.
-            for key in states.keys:
-                self._only_row(key, report)
+            for key, row in zip(states.keys, part.rows, strict=True):
+                self._only_row(key, row, report)
             return
         keys = self._keys_of(states.sids)
         plain = self._algorithm is Algorithm.SHA256 and self._erased.isdisjoint(states.sids)
@@ -155,14 +162,15 @@ class TablePass:
             return None
         entry = self._entry(states.bodies[i])
         if entry is None:
-            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, detail="its journal entry is damaged or another table's")
+            detail = "its journal entry is damaged or another table's"
+            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, row, detail=detail)
         if entry.kind is Kind.DELETED:
-            return self._found(report, FindingKind.INSERTED, key, index, detail="its record was deleted")
+            return self._found(report, FindingKind.INSERTED, key, index, row, detail="its record was deleted")
         subject_key = self._subjects.keys([sid]).get(sid)
         if sid in self._erased or subject_key is None:
-            return self._found(report, FindingKind.ERASED_PRESENT if sid in self._erased else FindingKind.SECRET_MISSING, key, index)
+            return self._found(report, FindingKind.ERASED_PRESENT if sid in self._erased else FindingKind.SECRET_MISSING, key, index, row)
         if blinded_subject(subject_key, entry.record) != entry.subject:
-            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, detail="the home's index names another subject for it")
+            return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, row, detail="the home's index names another subject for it")
         secret = record_secret(subject_key, entry.record, entry.version)
         if entry.flags & Flag.CONTENT and digest_function(entry.algorithm)(secret + row) == entry.row_digest:
             return None
@@ -170,7 +178,7 @@ class TablePass:
         columns = names
         if entry.columns == len(fields):
             columns = tuple(names[c] for c in differing_fields(entry.algorithm, secret, fields, entry.tags))
-        return self._found(report, FindingKind.ALTERED, key, index, columns)
+        return self._found(report, FindingKind.ALTERED, key, index, row, columns)
 
     def _is_changed(self, key: bytes) -> bool:
         """Whether a change of the key is queued, and not only an announcement that REPLACE, or INSERT OR IGNORE, met its row."""
@@ -185,28 +193,30 @@ class TablePass:
                 self._changed |= {key for change in news for key in (change.old_key, change.new_key)}
         return key in self._changed
 
-    def _only_row(self, key: bytes, report: TableReport) -> None:
+    def _only_row(self, key: bytes, row: bytes, report: TableReport) -> None:
         if self._adopts or self._is_changed(key):
             report.pending += 1
         else:
-            self._found(report, FindingKind.INSERTED, key)
+            self._found(report, FindingKind.INSERTED, key, None, row)
 
     def _repeated(self, part: Repeated, report: TableReport) -> None:
-        for key in part.rows.keys:
+        for key, row in zip(part.rows.keys, part.rows.rows, strict=True):
             if not self._is_changed(key):
-                self._found(report, FindingKind.INSERTED, key, detail="a second row under the key of a sealed one")
+                self._found(report, FindingKind.INSERTED, key, None, row, detail=SECOND_ROW)
 
     def _only_state(self, part: OnlyState, report: TableReport) -> None:
         for key, index, live in zip(part.states.keys, part.states.entries, part.states.live, strict=True):
             if live and (self._truncated or key in self._touched):
                 report.pending += 1
             elif live:
-                self._found(report, FindingKind.DELETED, key, index)
+                self._found(report, FindingKind.DELETED, key, index, None)
 
     def _found(
-        self, report: TableReport, kind: FindingKind, key: bytes, entry: int | None = None, columns: tuple[str, ...] = (), detail: str = ""
-    ) -> None:
-        report.spots.append(Spot(kind, self._table.id, key, columns, entry, detail=detail))
+        self, report: TableReport, kind: FindingKind, key: bytes, entry: int | None, row: bytes | None, columns: tuple[str, ...] = (),
+        detail: str = "",
+    ) -> None:  # fmt: skip
+        made = None if kind in JOURNAL_KINDS else identity.state(self._subjects.blind_state, kind, self._table.id, key, entry, row)
+        report.spots.append(Spot(kind, self._table.id, key, columns, entry, detail=detail, id=made))
 
     def _entry(self, body: bytes) -> RecordEntry | None:
         try:

@@ -18,7 +18,8 @@ from ledger.record_writer import RecordWriter
 from ledger.shape import Change, Rows
 from ledger.succession import Sight, Succession
 from ledger.tables import Attached
-from ledger.wire import Flag, Kind
+from ledger.windows import Window
+from ledger.wire import VIOLATIONS, Flag, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class _Displaced:
 class TableSealer:
     """Seals one table within one batch. `now` in milliseconds, `last_checkpoint` in seconds since 1970 UTC (None: there is none).
 
-    `erased` are the subjects whose keys were destroyed on purpose.
+    `erased` are the subjects whose keys were destroyed on purpose, `windows` the table's change windows.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class TableSealer:
         last_checkpoint: float | None,
         knows_authors: bool,
         erased: Set[int],
+        windows: Sequence[Window] = (),
     ) -> None:
         self._table, self._batch, self._options, self._encoding = table, batch, table.options, table.shape.encoding
         self._writer = RecordWriter(table, batch, subjects, now, erased)
-        self._last_checkpoint, self._knows_authors = last_checkpoint, knows_authors
+        self._last_checkpoint, self._knows_authors, self._windows = last_checkpoint, knows_authors, windows
         self._time_column = table.shape.names.index(table.options.time) if table.options.time else None
         self._succession = Succession(self._encoding, table.shape.names)
         # What REPLACE may have removed, those announced for the operation at hand, and captured deletions of these.
@@ -217,7 +219,8 @@ class TableSealer:
         made = self._writer.append(kind, flags, new_key, state, change.row, change.subject, change.author)
         if moved and not taken_over:
             self._batch.set_state(self._table.id, key, None)
-        self._writer.mark_if(flags, made, new_key, columns, change.author)
+        window = next((w for w in self._windows if w.covers(change, flags, moved)), None) if flags & VIOLATIONS else None
+        self._writer.mark_if(flags, made, new_key, columns, change.author, None if window is None else window.number)
 
     def _make_room(self, change: Change, key: bytes) -> None:
         """A record moves to this key: what is there was replaced, or moves on in the same statement, or is gone unseen."""

@@ -35,10 +35,11 @@ class Options:
     policy: str = "adopt"
     copies: bool = False
     algorithm: str = "sha256"
+    json_columns: tuple[str, ...] = ()  # texts that are JSON documents: findings name their top-level elements
 
     def check(self, shape: Shape) -> None:
         """Raise LedgerError where an option names a column that is not committed, or a value nobody defined."""
-        for option, columns in (("--immutable", self.immutable), ("--time", (self.time,) if self.time else ())):
+        for option, columns in self._named():
             for name in columns:
                 if name not in shape.names:
                     raise LedgerError(f"{option} {name}: table {shape.table} has no such column")
@@ -50,6 +51,9 @@ class Options:
             raise LedgerError("--writer, --immutable, --final and --deletable judge captured changes: use --capture triggers")
         if self.algorithm not in ("sha256", "sm3"):
             raise LedgerError(f"--digest {self.algorithm}: use sha256 or sm3")
+
+    def _named(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [("--immutable", self.immutable), ("--time", (self.time,) if self.time else ()), ("--json-column", self.json_columns)]
 
     @property
     def algorithm_code(self) -> Algorithm:

@@ -21,10 +21,14 @@ _LEAF, _NODE = sha256(b"\0").copy, sha256(b"\1").copy
 _PAIR = struct.Struct(f"{2 * HASH_BYTES}s")
 
 
-class Tiles(Protocol):
-    """Storage of tiles; `read` gives fewer than 8192 bytes for the tile at the right edge, b"" where there is none."""
+class ReadTiles(Protocol):
+    """Stored tiles; `read` gives fewer than 8192 bytes for the tile at the right edge, b"" where there is none."""
 
     def read(self, level: int, index: int) -> bytes: ...
+
+
+class Tiles(ReadTiles, Protocol):
+    """Storage of tiles."""
 
     def write(self, level: int, index: int, hashes: bytes) -> None: ...
 
@@ -75,7 +79,7 @@ def append(tiles: Tiles, size: int, leaves: Iterable[bytes]) -> int:
 class Tree:
     """Roots and proofs of the tree in `tiles`; opened tiles are cached within a bound. Sizes beyond what is stored raise LedgerError."""
 
-    def __init__(self, tiles: Tiles, cached_tiles: int = 1024) -> None:
+    def __init__(self, tiles: ReadTiles, cached_tiles: int = 1024) -> None:
         self._tiles = tiles
         self._cache: dict[tuple[int, int], list[bytes]] = {}
         self._bound = cached_tiles

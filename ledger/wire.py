@@ -39,8 +39,10 @@ class Kind(IntEnum):
     CONFIGURATION = 16
     AUDIT = 17
     ERASURE = 18
+    FINDING = 19
     HOLD = 20
     PERSON = 21
+    EXPORT = 23
     RESTORE = 24
     MARKS = 25  # key, columns and author of marked record entries before it
 
@@ -70,6 +72,10 @@ class Algorithm(IntEnum):
 
     SHA256 = 1
     SM3 = 2
+
+
+# Looking through an enumeration for each entry would be most of the time that decoding takes.
+_FLAGS, _ALGORITHMS, _CONTENT = int(sum(Flag)), {algorithm.value: algorithm for algorithm in Algorithm}, int(Flag.CONTENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +180,8 @@ def _decode_record(kind: Kind, data: bytes) -> RecordEntry:
     parts = _RECORD.unpack_from(data)
     _, _, time, table, flags, record, version, previous, subject, author, algorithm, digest, root, columns = parts
     tags = data[_RECORD.size :]
-    content = bool(flags & Flag.CONTENT)
-    if flags & ~sum(Flag) or algorithm not in iter(Algorithm) or version == 0:
+    content = bool(flags & _CONTENT)
+    if flags & ~_FLAGS or algorithm not in _ALGORITHMS or version == 0:
         raise WireError("a record entry has an unknown flag, algorithm or version")
     if columns > MAX_COLUMNS or content != (columns > 0) or len(tags) != (columns * tag_width(columns) if columns else 0):
         raise WireError("a record entry's field tags do not fit its columns")
@@ -193,7 +199,7 @@ def _decode_record(kind: Kind, data: bytes) -> RecordEntry:
         int.from_bytes(previous, "big") - 1 if version > 1 else None,
         subject,
         author,
-        Algorithm(algorithm),
+        _ALGORITHMS[algorithm],
         digest,
         root,
         columns,

@@ -15,6 +15,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from careseal import MAX_JSON_DEPTH, json_depth
 from node.embedded import EmbeddedChain
 from node.errors import ChainLocked, NodeError, NodeUnreachable
 from node.rpc import Rpc
@@ -109,6 +110,13 @@ class NodeProvider(HTTPProvider):
             return super().make_batch_request(batch_requests)
         except (requests.RequestException, ValueError) as error:
             raise self._unreachable(error) from error
+
+    @staticmethod
+    def decode_rpc_response(raw_response: bytes) -> RPCResponse:
+        """The answer, unless it is nested so deep that reading it would end this process."""
+        if json_depth(raw_response.decode()) > MAX_JSON_DEPTH:
+            raise ValueError("an answer that is nested too deep")
+        return JSONBaseProvider.decode_rpc_response(raw_response)
 
     def close(self) -> None:
         self._session.close()

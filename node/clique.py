@@ -1,28 +1,33 @@
-"""Clique proof of authority: who sealed a header, and whether that is one of the sealers.
+"""Clique proof of authority: who sealed a header, how votes change the sealers, and when enough of them stand behind a block.
 
-Source: EIP-225.
+A confirmed block is never final: a fork of equal weight can take its place. Source: EIP-225; geth's consensus/clique.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import coincurve
 from eth_hash.auto import keccak
 
+from node import header as block_header
 from node import strict_rlp
-from node.errors import SealInvalid
+from node.confirmation import Confirmation, Headers, Trust, at_trusted_block, bounded, check_follows
+from node.errors import SealInvalid, Unconfirmed
 from node.header import EMPTY_UNCLES_HASH, Header, items
+from node.signature import account_of, recover
 
+NAME = "Clique"
 VANITY = 32
 SEAL = 65
 EPOCH = 30_000
 IN_TURN, OUT_OF_TURN = 2, 1
 
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _ZERO20, _ZERO32 = bytes(20), bytes(32)
-_NONCES = {bytes(8), b"\xff" * 8}
+_ADD = b"\xff" * 8
+_NONCES = {bytes(8), _ADD}
 _EXTRA = 12  # position of the extra data among the header's fields
 
 
@@ -64,7 +69,7 @@ def address_of(key: bytes) -> bytes:
         public = coincurve.PrivateKey(key).public_key
     except ValueError as error:
         raise SealInvalid("the sealer's key is not a valid secp256k1 private key; check the key file") from error
-    return _address(public)
+    return account_of(public)
 
 
 def seal(header: Header, key: bytes) -> Header:
@@ -79,15 +84,10 @@ def recover_sealer(header: Header) -> bytes:
 
     Errors: SealInvalid for malformed signatures and for a high s, so that nobody can make a second valid seal of a block.
     """
-    signature = parse_extra(header.extra_data).seal
-    r, s = (int.from_bytes(signature[i : i + 32], "big") for i in (0, 32))
-    if signature[64] > 1 or not 0 < r < _ORDER or not 0 < s <= _ORDER // 2:
-        raise SealInvalid(f"Clique: the seal of block {header.number} is not a canonical signature")
     try:
-        public = coincurve.PublicKey.from_signature_and_message(signature, seal_hash(header), hasher=None)
+        return recover(parse_extra(header.extra_data).seal, seal_hash(header))
     except ValueError as error:
-        raise SealInvalid(f"Clique: the seal of block {header.number} recovers no key") from error
-    return _address(public)
+        raise SealInvalid(f"Clique: the seal of block {header.number} is not a canonical signature") from error
 
 
 def verify_seal(header: Header, signers: Collection[bytes], *, epoch: int = EPOCH) -> bytes:
@@ -119,5 +119,144 @@ def verify_seal(header: Header, signers: Collection[bytes], *, epoch: int = EPOC
     return sealer
 
 
-def _address(public: coincurve.PublicKey) -> bytes:
-    return bytes(keccak(public.format(compressed=False)[1:])[12:])
+def block_hash(header: Header) -> bytes:
+    """The block's hash, 32 bytes, over all fields of its header."""
+    return block_header.block_hash(header)
+
+
+def is_of_engine(header: Header) -> bool:
+    """Whether mix hash and difficulty are such as Clique's headers have."""
+    return header.mix_hash == _ZERO32 and header.difficulty in (IN_TURN, OUT_OF_TURN)
+
+
+def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
+    """The sealer of one header, alone in a tuple. Errors: SealInvalid."""
+    return (verify_seal(header, sealers, epoch=epoch),)
+
+
+@dataclass(slots=True)
+class Sealers:
+    """Who may seal the next block: `current`, as votes in the headers that were taken in so far made it.
+
+    Source: EIP-225, "Authorizing"; geth's snapshot.
+    """
+
+    current: set[bytes]
+    epoch: int
+    votes: dict[bytes, set[bytes]] = field(default_factory=dict)  # account in question -> who votes to add or to remove it
+    recent: dict[int, bytes] = field(default_factory=dict)  # number -> who sealed it, of the last len(current) // 2 + 1 blocks
+
+    def take_in(self, header: Header) -> bytes:
+        """The sealer of the next header, whose vote counts from then on. Errors: SealInvalid, also for who sealed too recently."""
+        number = header.number
+        sealer = verify_seal(header, self.current, epoch=self.epoch)
+        limit = len(self.current) // 2 + 1
+        if any(who == sealer and at > number - limit for at, who in self.recent.items()):
+            raise SealInvalid(f"Clique: block {number} is sealed by 0x{sealer.hex()} again too soon")
+        if number % self.epoch == 0:
+            self.votes.clear()
+        self._vote(sealer, header.coinbase, header.nonce == _ADD)
+        self.recent[number] = sealer
+        self.recent = {at: who for at, who in self.recent.items() if at > number - len(self.current) // 2 - 1}
+        return sealer
+
+    def _vote(self, sealer: bytes, account: bytes, add: bool) -> None:
+        voters = self.votes.setdefault(account, set())
+        voters.discard(sealer)
+        if (account in self.current) != add:
+            voters.add(sealer)
+        if not voters:
+            del self.votes[account]
+        elif len(voters) > len(self.current) // 2:
+            self._change(account, add)
+
+    def _change(self, account: bytes, add: bool) -> None:
+        del self.votes[account]
+        if add:
+            self.current.add(account)
+            return
+        self.current.remove(account)
+        for voters in self.votes.values():
+            voters.discard(account)
+        self.votes = {target: voters for target, voters in self.votes.items() if voters}
+
+
+def confirm(headers: Headers, trust: Trust) -> Confirmation:
+    """Why a block of the trusted number or later is confirmed: more than half of the sealers sealed it and its descendants.
+
+    The last descendant is the one that makes it more than half. Where headers come before it, they are all from the trusted block on,
+    and their votes count; else the sealers are the trusted ones. Errors: SealInvalid, Unconfirmed.
+    """
+    if at_trusted_block(headers, trust):
+        return Confirmation(False, (), len(trust.sealers))
+    chain = bounded((*headers.before, headers.header, *headers.after))
+    if headers.before:
+        check_follows(trust.block_hash, trust.block, chain[0])
+    sealers = Sealers(set(trust.sealers), trust.epoch)
+    steps = _sealed_by(sealers, chain, trust.period)
+    for _ in headers.before:
+        next(steps)
+    in_force, behind, enough = frozenset(sealers.current), dict[bytes, None](), -1
+    for at, sealer in enumerate(steps):
+        if sealer in in_force:
+            behind[sealer] = None
+        if enough < 0 and 2 * len(behind) > len(in_force):
+            enough = at
+    if enough < 0:
+        raise Unconfirmed(f"{len(behind)} of {len(in_force)} sealers stand behind block {headers.header.number}, more than half are needed")
+    if enough != len(headers.after):
+        raise Unconfirmed(f"block {headers.header.number} comes with more descendants than it needs")
+    return Confirmation(False, tuple(behind), len(in_force))
+
+
+def _sealed_by(sealers: Sealers, chain: Sequence[Header], period: int) -> Iterator[bytes]:
+    """The sealer of each header of a chain, once it is taken in."""
+    previous: Header | None = None
+    for header in chain:
+        if previous is not None:
+            check_follows(block_hash(previous), previous.number, header)
+            if header.timestamp < previous.timestamp + period:
+                raise Unconfirmed(f"block {header.number} comes before its time")
+        yield sealers.take_in(header)
+        previous = header
+
+
+def collect(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Headers:
+    """The newest block that is confirmed by the chain up to `latest`, with all headers from the trusted block on only where votes
+    changed the sealers since. Errors: SealInvalid; Unconfirmed where no block is, or where the trusted block lies too far back.
+    """
+    if latest.number == trust.block:
+        return Headers((), latest, ())
+    chain, sealed_by = [latest], [recover_sealer(latest)]
+    while chain[0].number > trust.block + 1 and 2 * len(set(sealed_by)) <= len(trust.sealers):
+        chain.insert(0, fetch(chain[0].number - 1))
+        sealed_by.insert(0, recover_sealer(chain[0]))
+    with suppress(SealInvalid, Unconfirmed):
+        headers = _cut(chain, 0, sealed_by, trust.sealers)
+        confirm(headers, trust)
+        return headers
+    bounded(range(trust.block, latest.number))
+    chain = [fetch(number) for number in range(trust.block + 1, chain[0].number)] + chain
+    sealers, in_force, sealed_by = Sealers(set(trust.sealers), trust.epoch), [], []
+    steps = _sealed_by(sealers, chain, trust.period)
+    for _ in chain:
+        in_force.append(frozenset(sealers.current))
+        sealed_by.append(next(steps))
+    for place in reversed(range(len(chain))):
+        if 2 * len(in_force[place].intersection(sealed_by[place:])) > len(in_force[place]):
+            return _cut(chain, place, sealed_by[place:], in_force[place])
+    raise _too_early()
+
+
+def _cut(chain: Sequence[Header], place: int, sealed_by: Sequence[bytes], in_force: Collection[bytes]) -> Headers:
+    """The block at this place of a chain, sealed from there on by these, with as many descendants as it needs. Errors: Unconfirmed."""
+    behind: set[bytes] = set()
+    for more, sealer in enumerate(sealed_by):
+        behind |= {sealer} & set(in_force)
+        if 2 * len(behind) > len(in_force):
+            return Headers(tuple(chain[:place]), chain[place], tuple(chain[place + 1 : place + more + 1]))
+    raise _too_early()
+
+
+def _too_early() -> Unconfirmed:
+    return Unconfirmed("no block is confirmed by enough sealers yet: wait for further blocks")

@@ -21,6 +21,10 @@ class SealInvalid(NodeError):
     """A block header is not sealed by one of the expected sealers."""
 
 
+class Unconfirmed(NodeError):
+    """Headers do not make a block count: too few of those who seal stand behind it, or they do not follow each other."""
+
+
 class ProofInvalid(NodeError):
     """A state proof does not lead from its root to the value it claims."""
 

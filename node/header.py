@@ -1,4 +1,4 @@
-"""The block header: 15 fields up to Berlin, 16 with London's base fee."""
+"""The block header: 15 fields up to Berlin, and those that London and later forks append, each only after the one before it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,20 @@ _SIZES = {
     "bloom": 256,
     "mix_hash": 32,
     "nonce": 8,
+    "withdrawals_root": 32,
+    "parent_beacon_root": 32,
+    "requests_hash": 32,
 }
-_BITS = {"difficulty": 256, "number": 64, "gas_limit": 64, "gas_used": 64, "timestamp": 64, "base_fee_per_gas": 256}
+_BITS = {
+    "difficulty": 256,
+    "number": 64,
+    "gas_limit": 64,
+    "gas_used": 64,
+    "timestamp": 64,
+    "base_fee_per_gas": 256,
+    "blob_gas_used": 64,
+    "excess_blob_gas": 64,
+}
 _RPC_NAMES = {
     "parent_hash": "parentHash",
     "uncles_hash": "sha3Uncles",
@@ -44,8 +56,13 @@ _RPC_NAMES = {
     "mix_hash": "mixHash",
     "nonce": "nonce",
     "base_fee_per_gas": "baseFeePerGas",
+    "withdrawals_root": "withdrawalsRoot",
+    "blob_gas_used": "blobGasUsed",
+    "excess_blob_gas": "excessBlobGas",
+    "parent_beacon_root": "parentBeaconBlockRoot",
+    "requests_hash": "requestsHash",
 }
-_LATER_FORKS = ("withdrawalsRoot", "blobGasUsed", "excessBlobGas", "parentBeaconBlockRoot", "requestsHash")
+_BERLIN = 15  # fields that every header has
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +70,7 @@ class Header:
     """A block header in the order in which its fields are hashed. Amounts are in wei and gas, time in UTC seconds.
 
     Every field is checked at construction: HeaderInvalid names the first that has a wrong size or range.
-    Source: Ethereum yellow paper, section 4.3; EIP-1559 for the base fee.
+    Source: Ethereum yellow paper, section 4.3; EIP-1559, EIP-4895, EIP-4844, EIP-4788, EIP-7685 for what later forks append.
     """
 
     parent_hash: bytes
@@ -72,15 +89,27 @@ class Header:
     mix_hash: bytes
     nonce: bytes
     base_fee_per_gas: int | None = None
+    withdrawals_root: bytes | None = None
+    blob_gas_used: int | None = None
+    excess_blob_gas: int | None = None
+    parent_beacon_root: bytes | None = None
+    requests_hash: bytes | None = None
 
     def __post_init__(self) -> None:
+        appended = [getattr(self, name) for name in FIELDS[_BERLIN:]]
+        given = sum(value is not None for value in appended)
+        if None in appended[:given]:
+            raise HeaderInvalid(f"header: {FIELDS[_BERLIN + appended.index(None)]} is missing")
+        absent = FIELDS[_BERLIN + given :]
         for name, size in _SIZES.items():
             value = getattr(self, name)
+            if name in absent:
+                continue
             if not isinstance(value, bytes) or len(value) != size:
                 raise HeaderInvalid(f"header: {name} is not {size} bytes")
         for name, bits in _BITS.items():
             number = getattr(self, name)
-            if number is None and name == "base_fee_per_gas":
+            if name in absent:
                 continue
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << bits:
                 raise HeaderInvalid(f"header: {name} is not an unsigned integer of {bits} bits")
@@ -92,7 +121,7 @@ FIELDS = tuple(field.name for field in fields(Header))
 
 
 def items(header: Header) -> list[strict_rlp.Item]:
-    """Return the fields as the byte strings that RLP encodes; the base fee only when there is one."""
+    """Return the fields as the byte strings that RLP encodes; those of later forks only where there are any."""
     values = (getattr(header, name) for name in FIELDS)
     return [strict_rlp.from_int(value) if isinstance(value, int) else value for value in values if value is not None]
 
@@ -113,8 +142,8 @@ def decode(raw: bytes) -> Header:
         raise HeaderInvalid(f"header: {len(raw)} bytes, at most {MAX_ENCODED} are read")
     try:
         values = strict_rlp.decode_list(raw)
-        if not 15 <= len(values) <= 16:
-            raise HeaderInvalid(f"header: {len(values)} fields where 15 or 16 are expected")
+        if not _BERLIN <= len(values) <= len(FIELDS):
+            raise HeaderInvalid(f"header: {len(values)} fields where {_BERLIN} to {len(FIELDS)} are expected")
         named = dict(zip(FIELDS, values, strict=False))
         numbers = {name: strict_rlp.to_int(named[name], bits=_BITS[name]) for name in named if name in _BITS}
     except RlpInvalid as error:
@@ -125,19 +154,15 @@ def decode(raw: bytes) -> Header:
 def from_rpc(block: Mapping[str, Any]) -> Header:
     """Return the header of an `eth_getBlockByNumber` answer, as JSON or as web3.py formats it.
 
-    Fields outside the header are ignored, except those of forks after London, which would change the hash.
-    Errors: HeaderInvalid naming the field.
+    Fields outside the header are ignored; a fork that appends others changes the hash. Errors: HeaderInvalid naming the field.
     """
-    for name in _LATER_FORKS:
-        if block.get(name) is not None:
-            raise HeaderInvalid(f"header: field {name} belongs to a fork later than London")
     values: dict[str, Any] = {}
     for name, rpc_name in _RPC_NAMES.items():
         value = block.get(rpc_name)
         if value is None and name == "extra_data":
             value = block.get("proofOfAuthorityData")  # what web3.py's proof-of-authority middleware makes of it
         if value is None:
-            if name == "base_fee_per_gas":
+            if name in FIELDS[_BERLIN:]:
                 continue
             raise HeaderInvalid(f"header: field {rpc_name} is missing")
         values[name] = _rpc_int(rpc_name, value) if name in _BITS else _rpc_bytes(rpc_name, value)

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from careseal import read_json
 from node import header
 from node.embedded import EmbeddedChain
 from node.errors import ChainError, NodeError
@@ -130,7 +131,7 @@ def serve(path: Path, sealer_key: bytes | None, clock: Callable[[], float], *, h
 def read_endpoint(directory: Path) -> dict[str, Any] | None:
     """Return what the endpoint file says, or None when there is none that can be read. It may be left over from a crash."""
     try:
-        found = json.loads((directory / ENDPOINT).read_bytes()[:4096])
+        found = read_json((directory / ENDPOINT).read_bytes()[:4096])
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("url"), str) else None

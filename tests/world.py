@@ -64,7 +64,8 @@ needs_font = pytest.mark.skipif(not has_font(), reason="no Chinese font: fonts-w
 class World:
     """One institution. `run` runs a command on its home, `ok` one that must succeed."""
 
-    def __init__(self, folder: Path, *, chain: Path | str | None = "chain", mirror: bool = True) -> None:
+    def __init__(self, folder: Path, *, chain: Path | str | None = "chain", mirror: bool = True, name: str = "First Hospital") -> None:
+        self.name = name
         self.folder, self.home, self.mirror = folder, folder / "home", folder / "mirror"
         self.database, self.kit = folder / "his.db", folder / "kit.json"
         self.url = f"sqlite:///{self.database}"
@@ -75,7 +76,7 @@ class World:
     def run(self, command: str, *arguments: object, **options) -> forked.Outcome:
         """Run a command on this home: in a child where it is to be killed or patched, else here."""
         words = command.split()
-        home = () if words in (["evidence", "verify"], ["person", "create"]) else ("--home", self.home)
+        home = () if words in (["evidence", "verify"], ["journal", "check"], ["person", "create"]) else ("--home", self.home)
         way = forked.run if options else forked.here
         return way(*words, *arguments, *home, environment={"CARESEAL_PASSPHRASE": PASSPHRASE}, **options)
 
@@ -99,7 +100,7 @@ class World:
             self.home = mine
 
     def init(self) -> World:
-        self.ok("init", "--name", "First Hospital", "--kit", self.kit, *self.more)
+        self.ok("init", "--name", self.name, "--kit", self.kit, *self.more)
         return self
 
     def create_database(self) -> None:

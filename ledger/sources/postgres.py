@@ -17,6 +17,7 @@ from ledger.sources import postgres_capture
 from ledger.sources.postgres_changes import split_uid
 from ledger.sources.postgres_copy import Connection, connect
 from ledger.sources.postgres_errors import explained
+from ledger.sources.postgres_load import PostgresLoading
 from ledger.sources.postgres_snapshot import PostgresSnapshot
 from ledger.sources.postgres_table import find, look, refuse_inexact
 from ledger.sources.postgres_types import TypeBook
@@ -100,6 +101,16 @@ class PostgresSource:
             for first in range(0, len(uids), BATCH):
                 parted = [split_uid(uid) for uid in uids[first : first + BATCH]]
                 connection.execute(statement, ([uid for uid, _ in parted], [seq for _, seq in parted]))
+
+    @contextmanager
+    def loading(self, keep: Callable[[], bool]) -> Iterator[PostgresLoading]:
+        """One write transaction for an import; committed at the end if `keep` then says so."""
+        with self._connected() as connection:
+            with explained(self._place):
+                connection.execute("BEGIN")
+            yield PostgresLoading(connection, self._place)
+            with explained(self._place):
+                connection.execute("COMMIT" if keep() else "ROLLBACK")
 
     def remarks(self) -> list[str]:
         """What the operator should know of this database, one line each: nothing."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from ledger.errors import SourceError
-from ledger.shape import Shape
+from ledger.shape import LOST_CHANGES, Shape
 from ledger.sources.names import LATEST, numbered, quote, slug
 from ledger.sources.postgres_copy import Connection
 from ledger.sources.postgres_table import LiveTable
@@ -233,7 +233,7 @@ def faults(connection: Connection, table: LiveTable, shape: Shape) -> list[str]:
     if counted is None:
         found.append("the counter of capture failures is missing")
     elif counted[0]:
-        found.append(f"{counted[0]} changes could not be captured")
+        found.append(f"{counted[0]} {LOST_CHANGES}")
     return found
 
 

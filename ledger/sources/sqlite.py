@@ -16,6 +16,7 @@ from ledger.sources import sqlite_capture
 from ledger.sources.names import quote
 from ledger.sources.sqlite_changes import split_uid
 from ledger.sources.sqlite_errors import explained
+from ledger.sources.sqlite_load import SqliteLoading
 from ledger.sources.sqlite_snapshot import SqliteSnapshot
 
 BATCH = 1000
@@ -94,6 +95,17 @@ class SqliteSource:
             doomed = [split_uid(uid) for uid in uids[first : first + BATCH]]
             with self._writing() as connection:
                 connection.executemany(f"DELETE FROM {queue} WHERE uid = ? AND seq = ?", doomed)
+
+    @contextmanager
+    def loading(self, keep: Callable[[], bool]) -> Iterator[SqliteLoading]:
+        """One write transaction for an import, with foreign keys enforced; committed at the end if `keep` then says so."""
+        with self._connected() as connection:
+            with explained(str(self._path)):
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("BEGIN IMMEDIATE")
+            yield SqliteLoading(connection, str(self._path))
+            with explained(str(self._path)):
+                connection.execute("COMMIT" if keep() else "ROLLBACK")
 
     def remarks(self) -> list[str]:
         """What the operator should know of this database, one line each."""

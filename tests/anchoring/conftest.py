@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tessera import fsck  # noqa: F401 - a fixture
 from world import World
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - kill -9 takes no file with it, so a disk would only make the tests slow

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from world import World
 
-from anchoring import evidence as verifier
+from anchoring import opening
 from anchoring.errors import AnchoringError, EvidenceInvalid, NetworkInvalid
 from anchoring.evidence import verify_evidence
 from anchoring.network import decode_network, read_network
@@ -98,13 +98,13 @@ def test_a_receipts_signature_has_one_writing(world, tmp_path):
 def test_a_row_that_cannot_be_read_breaks_the_record():
     for encoding, field in (("sqlite/1", b"i\0"), ("sqlite/1", b"f\x031.0"), ("pgtext/1", b"\\q"), ("other/1", b"")):
         with pytest.raises(EvidenceInvalid, match=r"^record: "):
-            verifier._displayed(encoding, ["a"], [field])
+            opening._displayed(opening.Table(1, "t", "t", encoding, ("a",), 1, 0), {0: field})
 
 
 def test_the_configuration_is_older_than_the_record(world, monkeypatch):
     data, network = read(world, "10")
     parts = json.loads(data)
-    monkeypatch.setattr(verifier, "_inclusion", lambda *arguments: None)
+    monkeypatch.setattr(opening, "_inclusion", lambda *arguments: None)
     for index in (parts["record"]["index"], parts["record"]["index"] + 1):
         edited = parts | {"configuration": parts["configuration"] | {"index": index}}
         with pytest.raises(EvidenceInvalid, match=r"^configuration: .*not older"):
@@ -128,7 +128,7 @@ class OldGeneration:
 
 
 def test_a_receipt_of_another_generation_is_held_against_that_generation(world, tmp_path):
-    receipt, _ = read_receipt(world.folder / "receipt.json")
+    receipt = read_receipt(world.folder / "receipt.json").receipt
     state = OldGeneration(receipt)
     assert _lost_checkpoint(receipt, state) == []
     for other in ({"root": "ab" * 32}, {"size": receipt.size + 1}, {"generation": 1}, {"block": receipt.block + 1}):

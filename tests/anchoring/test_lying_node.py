@@ -161,7 +161,8 @@ def test_another_chain_under_the_same_id(world, node, tmp_path):
 def test_a_header_without_its_fields_or_of_a_later_fork(world, node):
     for change, words in (
         (lambda block: {name: value for name, value in block.items() if name != "stateRoot"}, "header: header: field stateRoot is missing"),
-        (lambda block: block | {"withdrawalsRoot": "0x" + "00" * 32}, "fork later than London"),
+        (lambda block: block | {"withdrawalsRoot": "0x" + "00" * 32}, "header: header: base_fee_per_gas is missing"),
+        (lambda block: block | {"baseFeePerGas": "0x0", "withdrawalsRoot": "0x" + "00" * 32}, "header: its hash is not that of block"),
         (lambda block: block | {"hash": None}, "header: its hash is not that of block"),
         (lambda block: block | {"number": 7}, "header: its hash"),
         (lambda block: block | {"extraData": "0x" + "00" * 97}, "header: its hash"),
@@ -369,10 +370,12 @@ def test_a_node_without_eth_getproof_says_what_to_do(world, node):
 def test_a_node_with_another_engine_says_what_to_do(world, node, network):
     for change in ({"mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"}, {"difficulty": "0x0"}):
         node.lie = latest_block(lambda block, change=change: sealed_again(block | change))
-        assert "engine: the chain's node is not one of a Clique chain, and only Clique chains can be verified" in refused(world)
+        assert "engine: the chain's node is not one of a Clique chain, as the network file says it is" in refused(world)
     other = world.folder / "qbft.json"
+    other.write_text((world.home / "network.json").read_text().replace('"clique"', '"ibft"'))
+    assert "a chain with the engine ibft: only clique and qbft chains can be verified" in refused(world, "--network", other)
     other.write_text((world.home / "network.json").read_text().replace('"clique"', '"qbft"'))
-    assert "a chain with the engine qbft: only clique chains can be verified" in refused(world, "--network", other)
+    assert "this home uses another chain than the network file's" in refused(world, "--network", other)
 
 
 # Other commands
@@ -463,7 +466,7 @@ def test_evidence_is_not_made_of_lies(world, node):
 def test_joining_through_a_node_that_lies_makes_no_member(tmp_path):
     first = new_world(tmp_path / "first")
     with behind_a_node(first) as node:
-        second = World(tmp_path / "second")
+        second = World(tmp_path / "second", name="Second Hospital")
         (tmp_path / "second").mkdir()
         init = ("init", "--name", "Second", "--kit", second.kit, "--chain", node.url, "--network", first.home / "network.json")
         node.lie = latest_block(lambda block: sealed_again(block, STRANGER))
@@ -501,7 +504,7 @@ def test_the_root_of_trust_is_bound_into_the_settings(tmp_path):
 def test_members_that_join_later_leave_the_root_of_trust_as_it_is(tmp_path):
     first = new_world(tmp_path / "first")
     (tmp_path / "second").mkdir()
-    second = World(tmp_path / "second")
+    second = World(tmp_path / "second", name="Second Hospital")
     second.chain, second.more = first.chain, ("--chain", first.chain)
     second.init().attach()
     second.ok("seal")

@@ -189,7 +189,7 @@ def test_several_homes_publish_on_one_chain_at_the_same_time(place):
     worlds = []
     for name in ("one", "two", "three"):
         (place / name).mkdir()
-        world = World(place / name)
+        world = World(place / name, name=name)
         world.chain = place / "chain"
         world.more = ("--chain", world.chain, "--mirror", world.mirror)
         worlds.append(world.init().attach())

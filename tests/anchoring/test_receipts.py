@@ -99,7 +99,7 @@ def test_an_edited_receipt_is_refused_whatever_was_edited(sealed, kept):
 
 def test_a_receipt_of_another_institution_is_refused(sealed, kept, place):
     (place / "other").mkdir()
-    other = World(place / "other")
+    other = World(place / "other", name="Other Hospital")
     other.chain = sealed.chain
     other.more = ("--chain", sealed.chain)
     other.init().attach()

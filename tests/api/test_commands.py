@@ -55,7 +55,10 @@ def test_every_command_has_help_that_explains_each_option(command):
 
 def test_the_commands_are_those_of_the_documentation():
     top = {command[0] for command in commands() if len(command) == 1}
-    listed = "init attach detach seal verify status run backup restore evidence node person sample-hospital demo"
+    listed = (
+        "init attach detach seal verify status run backup restore import migrate-check erase evidence "
+        "journal node person findings change-window hold retention sample-hospital demo"
+    )
     assert top == set(listed.split())
 
 
@@ -79,7 +82,7 @@ def test_documents_for_programs(place):
     assert status.keys() == set(listed.split())
     assert (status["size"], status["anchored"], status["chain_size"], status["outbox"]) == (sealed["size"],) * 3 + (False,)
     verified = world.ok("verify", "--json").json
-    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings former"
+    listed = "ok rows pending seconds size externally_anchored timestamps mirror_faults tables findings groups resolved former"
     assert verified.keys() == set(listed.split())
     assert (verified["ok"], verified["pending"], verified["findings"]) == (True, 0, [])
     assert world.ok("node status", "--json").json.keys() == {"chain", "chain_id", "block", "hash", "time"}
@@ -240,7 +243,9 @@ def test_no_secret_and_no_patient_is_shown(sealed):
 def test_no_secret_is_an_argument(sealed):
     """The passphrase comes from a file or the environment; the list of processes shows neither."""
     options = {option for command in commands() for option in _options(command)}
-    assert {option for option in options if "pass" in option} == {"--passphrase-file", "--kit-passphrase-file", "--key-passphrase-file"}
+    assert {option for option in options if "pass" in option} == {
+        "--passphrase-file", "--kit-passphrase-file", "--new-passphrase-file", "--key-passphrase-file",
+        "--custody-passphrase-file"}  # fmt: skip
 
 
 def _options(name: tuple[str, ...]) -> list[str]:

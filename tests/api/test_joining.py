@@ -13,7 +13,7 @@ from node.server import read_endpoint
 
 def member(place, name: str, *more: object) -> World:
     (place / name).mkdir()
-    world = World(place / name)
+    world = World(place / name, name=f"{name.capitalize()} Hospital")
     world.chain, world.more = place / "chain", (*(more or ("--chain", place / "chain")), "--mirror", world.mirror)
     return world
 
@@ -41,7 +41,7 @@ def test_homes_that_found_one_chain_at_the_same_time_end_up_on_one(place):
     worlds = [member(place, name) for name in ("first", "second", "third")]
     with (place / "out").open("w+b") as out:
         children = [
-            forked.start("init", "--home", world.home, "--name", world.folder.name, "--kit", world.kit, *world.more, out=out, err=out,
+            forked.start("init", "--home", world.home, "--name", world.name, "--kit", world.kit, *world.more, out=out, err=out,
                          environment={"CARESEAL_PASSPHRASE": PASSPHRASE})
             for world in worlds
         ]  # fmt: skip
@@ -72,6 +72,60 @@ def test_after_founding_a_member_is_admitted_by_vote(place):
     third.attach().settle()
     assert third.setting("institution") == 3
     assert "is a home already" in third.refused("init", *init)
+
+
+def taken(line: str, name: str) -> bool:
+    return f"knows another institution by the name {name!r}: run init again with another --name" in line
+
+
+def test_a_name_that_is_taken_begins_no_home_and_another_name_makes_one(place):
+    first, second = member(place, "first").init(), member(place, "second")
+    init = ("--kit", second.kit, *second.more)
+    assert taken(second.refused("init", "--name", first.name, *init), first.name)
+    assert list(second.folder.iterdir()) == []
+    assert first.ok("status", "--json").json["founding"] is True
+    assert len(first.ok("node members", "--json").json["members"]) == 1
+    second.ok("init", "--name", second.name, *init)
+    second.attach().settle()
+    assert (second.setting("institution"), second.setting("name")) == (2, second.name)
+
+
+def test_a_name_that_is_taken_is_refused_over_a_url_and_to_a_home_that_was_begun(place, monkeypatch):
+    first, second = member(place, "first").init(), member(place, "second")
+    with served(first.chain, place / "node.log"):
+        third = member(place, "third", *by_url(first))
+        assert taken(third.refused("init", "--name", first.name, "--kit", third.kit, *third.more), first.name)
+        assert list(third.folder.iterdir()) == []
+    # Two that begin at the same time: neither sees the other's name before its own home is begun.
+    monkeypatch.setattr("anchoring.founding._check_name", lambda *arguments: None)
+    init = ("--kit", second.kit, *second.more)
+    assert taken(second.refused("init", "--name", first.name, *init), first.name)
+    assert "run careseal init again" in second.refused("status")
+    second.ok("init", "--name", second.name, *init)
+    assert (second.setting("institution"), second.setting("name")) == (2, second.name)
+    assert second.ok("node members", "--json").json["members"][1]["name"] == second.name
+
+
+def test_a_home_that_joined_and_could_not_write_its_kit_goes_on_under_its_own_name_only(place):
+    first, second = member(place, "first").init(), member(place, "second")
+    assert "cannot write" in second.refused("init", "--name", second.name, "--kit", place / "nowhere" / "kit.json", *second.more)
+    assert len(first.ok("node members", "--json").json["members"]) == 2
+    init = ("--kit", second.kit, *second.more)
+    assert "institution 2 already, not under the name 'Another'" in second.refused("init", "--name", "Another", *init)
+    assert taken(second.refused("init", "--name", first.name, *init), first.name)
+    second.ok("init", "--name", second.name, *init)
+    assert (second.setting("institution"), second.setting("name")) == (2, second.name)
+
+
+def test_a_name_that_is_taken_is_admitted_by_no_vote(place):
+    first, second = member(place, "first").init(), member(place, "second").init()
+    first.ok("node close-founding")
+    third = member(place, "third")
+    assert taken(third.refused("init", "--name", second.name, "--kit", third.kit, *third.more), second.name)
+    assert list(third.folder.iterdir()) == []
+    vote = ("--account", "0x" + "11" * 20, "--name", second.name)
+    first.ok("node admit", *vote)
+    assert "the contract refused: name already used" in second.refused("node admit", *vote)
 
 
 def test_a_member_is_suspended_by_vote_and_can_publish_no_more(place):

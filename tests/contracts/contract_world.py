@@ -31,6 +31,11 @@ NAME = b"n" * 32
 NOTHING = bytes(32)
 
 
+def name_of(institution: int) -> bytes:
+    """The name that `World.join` gives the institution with this id."""
+    return (int.from_bytes(NAME) + institution - 1).to_bytes(32)
+
+
 def word(account: str) -> bytes:
     """An account as the 32 bytes that a sealing key is kept in."""
     return int(account, 16).to_bytes(32, "big")
@@ -59,8 +64,12 @@ class World:
     def join(self, roles: Role = Role.HOSPITAL) -> str:
         """Join while the consortium is founded; the sealing account. The first to join gets id 1."""
         account = self.account()
-        self.consortium.join(NAME, int(roles), sender=account)
+        self.consortium.join(self.name(), int(roles), sender=account)
         return account
+
+    def name(self) -> bytes:
+        """The commitment to a name that no institution has had: NAME of the first, and so on."""
+        return name_of(int(self.consortium.institution_count()) + 1)
 
     def propose(self, action: Action, *voters: str) -> int:
         """Put an action to the vote by the first of the voters; the others vote for it in turn."""

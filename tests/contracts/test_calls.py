@@ -24,7 +24,7 @@ from contracts.actions import (
 )
 from contracts.layout import checkpoint_slots, count_slot, decode_meta
 
-NAME = b"n" * 32
+NAME, OTHER = b"n" * 32, b"o" * 32
 LEAVES = [leaf(bytes([n])) for n in range(30)]
 
 
@@ -39,8 +39,8 @@ class Network:
         made = deployer.send(calls.deploy_journals, self.w3, self.consortium.address)
         self.journals = calls.Journals(self.w3, made["contractAddress"])
         self.first, self.second = Caller(self.w3, 1), Caller(self.w3, 2)
-        for caller in (self.first, self.second):
-            assert caller.send(self.consortium.join, NAME, Role.HOSPITAL)["status"] == 1
+        for caller, name in ((self.first, NAME), (self.second, OTHER)):
+            assert caller.send(self.consortium.join, name, Role.HOSPITAL)["status"] == 1
 
     def publish(self, caller: Caller, size1: int, size2: int) -> calls.TxReceipt:
         proof = consistency(size1, LEAVES[:size2]) if size1 else []
@@ -137,6 +137,7 @@ def test_hashes_of_another_length_never_reach_the_chain(network: Network, wrong:
         lambda: network.journals.publish(0, 0, 3, wrong, [], nonce=0),
         lambda: network.journals.publish(0, 1, 3, NAME, [wrong], nonce=0),
         lambda: network.consortium.join(wrong, Role.HOSPITAL, nonce=0),
+        lambda: network.consortium.named(wrong),
         lambda: network.consortium.propose(admit(wrong, Role.HOSPITAL, account(5).address), nonce=0),
         lambda: network.journals.verify_consistency(1, 2, wrong, NAME, []),
     ):
@@ -152,9 +153,10 @@ def test_a_missing_contract_is_noticed(network: Network) -> None:
 def test_members_and_keys_read_back(network: Network) -> None:
     consortium, joined = network.consortium, network.block()
     assert consortium.founding()
-    assert consortium.institution(2) == calls.Institution(2, NAME, Role.HOSPITAL, joined, 0)
+    assert consortium.institution(2) == calls.Institution(2, OTHER, Role.HOSPITAL, joined, 0)
     assert consortium.institution(2).active
     assert not consortium.institution(3).active
+    assert [consortium.named(name) for name in (NAME, OTHER, b"m" * 32)] == [1, 2, 0]
     successor = Caller(network.w3, 12)
     receipt = network.second.send(consortium.rotate_key, KeyKind.SEALING, bytes.fromhex(successor.address[2:]))
     rotated = receipt["blockNumber"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import boa
 import pytest
-from contract_world import NAME, NOTHING, World, refused, word
+from contract_world import NAME, NOTHING, World, name_of, refused, word
 
 from contracts.actions import (
     ZERO_ADDRESS,
@@ -51,7 +51,7 @@ def test_ids_are_sequential_from_one(world: World) -> None:
     accounts = [world.join(role) for role in Role]
     assert [world.consortium.institution_of(account) for account in accounts] == [1, 2, 3]
     assert [world.consortium.acting(account) for account in accounts] == [(1, 1), (2, 2), (3, 4)]
-    assert tuple(world.consortium.institution(2)) == (NAME, 2, block, 0)
+    assert tuple(world.consortium.institution(2)) == (name_of(2), 2, block, 0)
     assert tuple(world.consortium.institution(4)) == (NOTHING, 0, 0, 0)
     assert world.consortium.institution_count() == world.consortium.member_count() == 3
 
@@ -69,7 +69,37 @@ def test_joining_needs_a_name_and_known_roles(world: World, name: bytes, roles: 
 def test_account_joins_once(world: World) -> None:
     account = world.join()
     with refused(world.consortium, "account already used"):
+        world.consortium.join(world.name(), 1, sender=account)
+
+
+def test_name_is_joined_under_once(world: World) -> None:
+    world.join()
+    with refused(world.consortium, "name already used"):
+        world.consortium.join(NAME, 1, sender=world.account())
+    world.join()
+    for name in (NAME, name_of(2)):
+        with refused(world.consortium, "name already used"):
+            world.consortium.join(name, 4, sender=world.account())
+    assert [world.consortium.named(name_of(n)) for n in (1, 2, 3)] == [1, 2, 0]
+    assert world.consortium.named(NOTHING) == 0
+    assert world.consortium.institution_count() == 2
+
+
+def test_a_refused_name_uses_up_no_account(world: World) -> None:
+    world.join()
+    account = world.account()
+    with refused(world.consortium, "name already used"):
         world.consortium.join(NAME, 1, sender=account)
+    world.consortium.join(name_of(2), 1, sender=account)
+    assert world.consortium.institution_of(account) == 2
+
+
+def test_a_refused_account_uses_up_no_name(world: World) -> None:
+    account = world.join()
+    with refused(world.consortium, "account already used"):
+        world.consortium.join(name_of(2), 1, sender=account)
+    world.join()
+    assert world.consortium.named(name_of(2)) == 2
 
 
 def test_founding_closes_for_good(world: World) -> None:
@@ -79,24 +109,57 @@ def test_founding_closes_for_good(world: World) -> None:
     world.consortium.close_founding(sender=account)
     assert not world.consortium.founding()
     with refused(world.consortium, "founding closed"):
-        world.consortium.join(NAME, 1, sender=world.account())
+        world.consortium.join(world.name(), 1, sender=world.account())
     with refused(world.consortium, "founding closed"):
         world.consortium.close_founding(sender=account)
 
 
 def test_admission_by_majority(world: World) -> None:
     accounts, newcomer = founded(world, 4), world.account()
-    proposal = world.propose(admit(NAME, Role.AUDITOR, newcomer), *accounts[:2])
+    proposal = world.propose(admit(world.name(), Role.AUDITOR, newcomer), *accounts[:2])
     assert not executed(world, proposal)
     assert world.consortium.institution_of(newcomer) == 0
     world.consortium.vote(proposal, sender=accounts[2])
     assert executed(world, proposal)
     assert world.consortium.acting(newcomer) == (5, 2)
+    assert world.consortium.named(name_of(5)) == 5
+
+
+def test_a_used_name_is_not_admitted_even_after_a_suspension(world: World) -> None:
+    accounts = founded(world, 3)
+    first, last = (world.propose(admit(name_of(n), Role.AUDITOR, world.account()), accounts[0]) for n in (1, 3))
+    for proposal in (first, last):
+        with refused(world.consortium, "name already used"):
+            world.consortium.vote(proposal, sender=accounts[1])
+    world.propose(suspend(3), *accounts[:2])
+    with refused(world.consortium, "name already used"):
+        world.consortium.vote(last, sender=accounts[1])
+    assert not executed(world, last)
+    assert world.consortium.named(name_of(3)) == 3
+    assert (world.consortium.institution_count(), world.consortium.member_count()) == (3, 2)
+
+
+def test_a_suspended_institution_comes_back_under_another_id_name_and_account(world: World) -> None:
+    accounts, account = founded(world, 3), world.account()
+    world.propose(suspend(3), *accounts[:2])
+    world.propose(admit(name_of(4), Role.HOSPITAL, account), *accounts[:2])
+    assert world.consortium.institution_of(account) == 4
+    assert [tuple(world.consortium.institution(n))[0] for n in (3, 4)] == [name_of(3), name_of(4)]
+
+
+def test_of_two_admissions_under_one_name_the_first_to_be_executed_has_it(world: World) -> None:
+    accounts = founded(world, 3)
+    one, other = (world.propose(admit(name_of(4), Role.HOSPITAL, world.account()), accounts[0]) for _ in range(2))
+    world.consortium.vote(other, sender=accounts[1])
+    world.consortium.vote(one, sender=accounts[1])
+    with refused(world.consortium, "name already used"):
+        world.consortium.vote(one, sender=accounts[2])
+    assert world.consortium.institution_count() == 4
 
 
 def test_a_used_account_is_not_admitted(world: World) -> None:
     accounts = founded(world, 3)
-    proposal = world.propose(admit(NAME, Role.AUDITOR, accounts[2]), accounts[0])
+    proposal = world.propose(admit(world.name(), Role.AUDITOR, accounts[2]), accounts[0])
     with refused(world.consortium, "account already used"):
         world.consortium.vote(proposal, sender=accounts[1])
     assert world.consortium.member_count() == 3
@@ -108,9 +171,9 @@ def test_a_full_consortium_admits_nobody(world: World) -> None:
     boa.env.set_storage(world.consortium.address, 2, 1000)
     assert world.consortium.institution_count() == 1000
     with refused(world.consortium, "consortium full"):
-        world.consortium.join(NAME, 1, sender=world.account())
+        world.consortium.join(world.name(), 1, sender=world.account())
     with refused(world.consortium, "consortium full"):
-        world.propose(admit(NAME, Role.AUDITOR, world.account()), account)
+        world.propose(admit(world.name(), Role.AUDITOR, world.account()), account)
 
 
 # Votes
@@ -159,7 +222,7 @@ def test_majority_is_of_the_members_active_at_execution(world: World) -> None:
     stale = world.propose(set_contract("Journals", PLACE), accounts[0])
     for _ in range(2):
         newcomer = world.account()
-        world.propose(admit(NAME, Role.HOSPITAL, newcomer), *accounts[: len(accounts) // 2 + 1])
+        world.propose(admit(world.name(), Role.HOSPITAL, newcomer), *accounts[: len(accounts) // 2 + 1])
         accounts.append(newcomer)
     world.consortium.vote(stale, sender=accounts[1])
     assert not executed(world, stale)
@@ -367,7 +430,7 @@ def test_no_account_is_a_sealing_key_twice(world: World) -> None:
         with refused(world.consortium, "account already used"):
             world.consortium.rotate_key(KeyKind.SEALING, word(account), sender=caller)
     with refused(world.consortium, "account already used"):
-        world.consortium.join(NAME, 1, sender=first)
+        world.consortium.join(world.name(), 1, sender=first)
 
 
 def test_strangers_rotate_nothing(world: World) -> None:
@@ -379,6 +442,6 @@ def test_strangers_rotate_nothing(world: World) -> None:
 
 def test_changes_are_announced(world: World) -> None:
     (account,) = founded(world, 1)
-    world.propose(admit(NAME, Role.AUDITOR, PLACE), account)
+    world.propose(admit(world.name(), Role.AUDITOR, PLACE), account)
     names = [type(event).__name__ for event in world.consortium.get_logs()]
     assert names == ["Proposed", "Voted", "Executed", "Admitted", "KeyAdded"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import boa
 from boa.contracts.abi.abi_contract import ABIContract
-from contract_world import NAME, World, word
+from contract_world import NAME, World, name_of, word
 from hypothesis import given
 from hypothesis import strategies as st
 from trees import node
@@ -79,7 +79,7 @@ def test_institution_record_lies_where_derived(world: World) -> None:
     world.propose(suspend(2), accounts[0], accounts[2])
     slots = layout.institution_slots(2)
     found = [stored(world.consortium, slot) for slot in (slots.name, slots.roles, slots.from_block, slots.until_block)]
-    assert found == [int.from_bytes(NAME, "big"), Role.REGULATOR, start, end]
+    assert found == [int.from_bytes(name_of(2), "big"), Role.REGULATOR, start, end]
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))

@@ -1,4 +1,4 @@
-"""Members who lie, against the contracts: a state machine that tries to shrink, fork, replay or take over a journal.
+"""Members who lie, against the contracts: a state machine that tries to shrink, fork, replay or take over a journal or a name.
 
 The model keeps what was lawfully published. After every step the whole history on chain must be the model's, whatever was tried.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import boa
-from contract_world import NAME, NOTHING, World, new_world, refused, word
+from contract_world import NOTHING, World, name_of, new_world, refused, word
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -96,13 +96,13 @@ class LyingMembers(RuleBasedStateMachine):
     @rule(roles=st.integers(1, 7).map(Role))
     def join(self, roles: Role) -> None:
         assume(len(self.members) < 8)
-        account = self.world.account()
+        account, name = self.world.account(), self.world.name()
         if self.founding:
-            self.consortium.join(NAME, int(roles), sender=account)
+            self.consortium.join(name, int(roles), sender=account)
         else:
             with refused(self.consortium, "founding closed"):
-                self.consortium.join(NAME, int(roles), sender=account)
-            self.decide(admit(NAME, roles, account))
+                self.consortium.join(name, int(roles), sender=account)
+            self.decide(admit(name, roles, account))
         self.add(account, roles)
 
     @precondition(lambda self: self.founding)
@@ -262,7 +262,16 @@ class LyingMembers(RuleBasedStateMachine):
             self.consortium.rotate_key(1, word(account), sender=member.account)
         if self.founding:
             with refused(self.consortium, "account already used"):
-                self.consortium.join(NAME, 1, sender=account)
+                self.consortium.join(self.world.name(), 1, sender=account)
+
+    @rule(which=indexes, roles=st.integers(1, 7))
+    def claim_a_used_name(self, which: int, roles: int) -> None:
+        """Of an active or a suspended institution, by joining and by every vote there is."""
+        account, name = self.world.account(), name_of(which % len(self.members) + 1)
+        with refused(self.consortium, "name already used" if self.founding else "founding closed"):
+            self.consortium.join(name, roles, sender=account)
+        with refused(self.consortium, "name already used"):
+            self.decide(admit(name, Role(roles), account))
 
     @rule(who=indexes, which=indexes)
     def replace_a_key_without_the_majority(self, who: int, which: int) -> None:
@@ -297,6 +306,13 @@ class LyingMembers(RuleBasedStateMachine):
         for member in self.members:
             assert self.consortium.institution_of(member.account) == (member.id if member.active else 0)
         assert all(self.consortium.institution_of(account) == 0 for account in self.retired)
+
+    @invariant()
+    def names_are_the_model(self) -> None:
+        for member in self.members:
+            assert self.consortium.institution(member.id)[0] == name_of(member.id)
+            assert self.consortium.named(name_of(member.id)) == member.id
+        assert self.consortium.named(self.world.name()) == 0
 
 
 UNHURRIED = [HealthCheck.filter_too_much, HealthCheck.too_slow]

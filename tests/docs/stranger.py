@@ -33,18 +33,32 @@ class Malformed(ValueError):
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What the evidence proves."""
+class Version:
+    """A version of a record as far as it is shown; `values` is None where its content is not."""
 
+    number: int
+    index: int
+    flags: int
+    values: dict[str, str | None] | None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the evidence proves, of a record or of an audit."""
+
+    kind: str
     name: str
     institution: int
     table: str
-    values: dict[str, str | None]
-    version: int
-    baseline: bool
+    record: bytes
+    versions: list[Version]
+    hidden: list[str]
+    audit: dict[str, Any] | None
     size: int
+    root: bytes
     block: int
     header_block: int
+    sealed_by: list[bytes]
 
 
 # Keccak-256, with the padding that Ethereum uses.
@@ -101,8 +115,8 @@ def keccak(data: bytes) -> bytes:
 Item = Any  # bytes, or a list of items
 
 
-def rlp(data: bytes) -> Item:
-    item, end = _rlp_item(data, 0, 32)
+def rlp(data: bytes, depth: int = 32) -> Item:
+    item, end = _rlp_item(data, 0, depth)
     if end != len(data):
         raise Malformed("bytes after the RLP item")
     return item
@@ -268,8 +282,12 @@ def tag_width(columns: int) -> int:
 def field_commitments(algorithm: int, secret: bytes, fields: Sequence[bytes]) -> tuple[bytes, bytes]:
     """Tags and field root."""
     salts = hashlib.shake_256(b"careseal/v1/fields" + bytes([algorithm]) + secret).digest(16 * len(fields))
-    digests = [digest(algorithm, salts[16 * i : 16 * i + 16] + field) for i, field in enumerate(fields)]
-    return b"".join(d[: tag_width(len(fields))] for d in digests), digest(algorithm, b"careseal/v1/root" + b"".join(digests))
+    return combined(algorithm, [digest(algorithm, salts[16 * i : 16 * i + 16] + field) for i, field in enumerate(fields)])
+
+
+def combined(algorithm: int, digests: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Tags and field root over field digests."""
+    return b"".join(d[: tag_width(len(digests))] for d in digests), digest(algorithm, b"careseal/v1/root" + b"".join(digests))
 
 
 @dataclass(frozen=True)
@@ -279,7 +297,9 @@ class Entry:
     kind: int
     table: int
     flags: int
+    record: bytes
     version: int
+    previous: int | None
     algorithm: int
     row_digest: bytes
     field_root: bytes
@@ -291,8 +311,9 @@ def record_entry(data: bytes) -> Entry:
     if len(data) < 129 or data[0] != 1 or data[1] not in (1, 2, 3):
         raise Malformed("not an entry of a record")
     entry = Entry(
-        data[1], _u(data, 8, 10), _u(data, 10, 12), _u(data, 28, 32), data[62], data[63:95], data[95:127], _u(data, 127, 129), data[129:]
-    )
+        data[1], _u(data, 8, 10), _u(data, 10, 12), data[12:28], _u(data, 28, 32), _u(data, 32, 38) - 1 if _u(data, 32, 38) else None,
+        data[62], data[63:95], data[95:127], _u(data, 127, 129), data[129:],
+    )  # fmt: skip
     content = bool(entry.flags & 2)
     if entry.flags & ~0xFF0F or entry.algorithm not in (1, 2) or not entry.version or entry.columns > 256:
         raise Malformed("an unknown flag, algorithm or version")
@@ -305,9 +326,9 @@ def record_entry(data: bytes) -> Entry:
     return entry
 
 
-def configuration_commitment(data: bytes) -> bytes:
-    if len(data) != 40 or data[0] != 1 or data[1] != 16:
-        raise Malformed("not a configuration entry")
+def event_commitment(data: bytes, kind: int) -> bytes:
+    if len(data) != 40 or data[0] != 1 or data[1] != kind:
+        raise Malformed("not an event of this kind")
     return data[8:]
 
 
@@ -344,6 +365,40 @@ def root_from(proof: Sequence[bytes], index: int, size: int, node: bytes) -> byt
     if last:
         raise Malformed("the proof is too short")
     return node
+
+
+def consistent(size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> bool:
+    """Whether the second tree extends the first: RFC 9162, section 2.1.4.2."""
+    if not 0 < size1 <= size2 or any(len(node) != 32 for node in [root1, root2, *proof]):
+        return False
+    if size1 == size2:
+        return not proof and root1 == root2
+    path = [root1, *proof] if size1 & (size1 - 1) == 0 else list(proof)
+    if not proof:
+        return False
+    fn, sn = size1 - 1, size2 - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    first = second = path[0]
+    for node in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            first, second = hashlib.sha256(b"\1" + node + first).digest(), hashlib.sha256(b"\1" + node + second).digest()
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            second = hashlib.sha256(b"\1" + second + node).digest()
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and (first, second) == (root1, root2)
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 9162, section 2.1.1."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else hashlib.sha256(b"").digest()
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + tree_root(leaves[:split]) + tree_root(leaves[split:])).digest()
 
 
 # Storage of the contracts
@@ -427,20 +482,28 @@ def word_of(storage_root: bytes, at: int, proof: Sequence[bytes]) -> int:
 
 # Headers
 
-_SIZES = {0: 32, 1: 32, 2: 20, 3: 32, 4: 32, 5: 32, 6: 256, 13: 32, 14: 8}
-_BITS = {7: 256, 8: 64, 9: 64, 10: 64, 11: 64, 15: 256}
+_SIZES = {0: 32, 1: 32, 2: 20, 3: 32, 4: 32, 5: 32, 6: 256, 13: 32, 14: 8, 16: 32, 19: 32, 20: 32}
+_BITS = {7: 256, 8: 64, 9: 64, 10: 64, 11: 64, 15: 256, 17: 64, 18: 64}
 
 
 def header_of(raw: bytes) -> list[bytes]:
     parts = rlp(raw)
-    if not isinstance(parts, list) or len(parts) not in (15, 16) or not all(isinstance(part, bytes) for part in parts):
+    if len(raw) > 66560 or not isinstance(parts, list) or not 15 <= len(parts) <= 21 or not all(isinstance(part, bytes) for part in parts):
         raise Malformed("not a header")
-    if any(len(parts[i]) != size for i, size in _SIZES.items()) or len(parts[12]) > 65536:
+    if any(len(parts[i]) != size for i, size in _SIZES.items() if i < len(parts)) or len(parts[12]) > 65536:
         raise Malformed("a header field of another size")
     for i, bits in _BITS.items():
         if i < len(parts):
             number(parts[i], bits)
     return parts
+
+
+def account_behind(signature: bytes, signed: bytes) -> bytes:
+    r, s = _u(signature, 0, 32), _u(signature, 32, 64)
+    if len(signature) != 65 or signature[64] > 1 or r == 0 or not 0 < s <= HALF_ORDER:
+        raise Malformed("no canonical signature")
+    public = coincurve.PublicKey.from_signature_and_message(signature, signed, hasher=None)
+    return keccak(public.format(compressed=False)[1:])[12:]
 
 
 def sealer_of(parts: list[bytes], sealers: Sequence[bytes], epoch: int) -> bytes:
@@ -453,13 +516,7 @@ def sealer_of(parts: list[bytes], sealers: Sequence[bytes], epoch: int) -> bytes
         raise Malformed("a vote at an epoch")
     if len(extra) < 97 or extra[32:-65] != (b"".join(ordered) if epoch_block else b""):
         raise Malformed("the sealers are not listed as they must be")
-    signature = extra[-65:]
-    r, s = _u(signature, 0, 32), _u(signature, 32, 64)
-    if signature[64] > 1 or r == 0 or not 0 < s <= HALF_ORDER:
-        raise Malformed("no canonical signature")
-    signed = keccak(to_rlp([*parts[:12], extra[:-65], *parts[13:]]))
-    public = coincurve.PublicKey.from_signature_and_message(signature, signed, hasher=None)
-    sealer = keccak(public.format(compressed=False)[1:])[12:]
+    sealer = account_behind(extra[-65:], keccak(to_rlp([*parts[:12], extra[:-65], *parts[13:]])))
     if sealer not in ordered:
         raise Malformed("sealed by a stranger")
     if number(parts[7], 256) != (2 if ordered[at % len(ordered)] == sealer else 1):
@@ -467,15 +524,128 @@ def sealer_of(parts: list[bytes], sealers: Sequence[bytes], epoch: int) -> bytes
     return sealer
 
 
+class Votes:
+    """The sealers of Clique in force, as votes change them."""
+
+    def __init__(self, sealers: Sequence[bytes], epoch: int) -> None:
+        self.sealers, self.epoch = set(sealers), epoch
+        self.votes: dict[tuple[bytes, bytes], bool] = {}  # sealer, account: whether to add it
+        self.before: list[bytes] = []  # who sealed the headers before
+
+    def take(self, parts: list[bytes]) -> bytes:
+        sealer = sealer_of(parts, list(self.sealers), self.epoch)
+        if sealer in self.before[len(self.before) - len(self.sealers) // 2 :]:
+            raise Malformed("sealed too soon again")
+        self.before.append(sealer)
+        if number(parts[8], 64) % self.epoch == 0:
+            self.votes.clear()
+        account, add = parts[2], parts[14] == b"\xff" * 8
+        self.votes.pop((sealer, account), None)
+        if (account in self.sealers) != add:
+            self.votes[sealer, account] = add
+        if 2 * sum(1 for _, about in self.votes if about == account) > len(self.sealers):
+            self.sealers ^= {account}
+            gone = set() if add else {account}
+            self.votes = {(who, about): vote for (who, about), vote in self.votes.items() if about != account and who not in gone}
+        return sealer
+
+
+def clique_confirmed(before: Sequence[bytes], head: bytes, after: Sequence[bytes], network: dict[str, Any]) -> list[bytes]:
+    """Who stands behind the header."""
+    in_force, behind, enough = Votes(network["sealers"], network["epoch"]), list[bytes](), -1
+    parent, height, time = (network["block_hash"], network["block"], None) if before else (None, None, None)
+    quorum: set[bytes] = set()
+    with _Link("confirmation") as check:
+        check(len(before) + 1 + len(after) <= 4096, "too many headers")
+    for place, raw in enumerate([*before, head, *after]):
+        parts = header_of(raw)
+        with _Link("confirmation") as check:
+            check(parent is None or (parts[0] == parent and number(parts[8], 64) == height + 1), "headers that do not follow each other")
+            check(time is None or number(parts[11], 64) >= time + network["period"], "a header before its time")
+        parent, height, time = keccak(raw), number(parts[8], 64), number(parts[11], 64)
+        if place == len(before):
+            quorum = set(in_force.sealers)
+        with _Link("seal"):
+            sealer = in_force.take(parts)
+        if place >= len(before):
+            behind += [sealer] if sealer in quorum and sealer not in behind else []
+            enough = place if enough < 0 and 2 * len(behind) > len(quorum) else enough
+    with _Link("confirmation") as check:
+        check(enough == len(before) + len(after), "too few sealers, or more headers than needed")
+    return behind
+
+
+_MIX = bytes.fromhex("63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365")
+
+
+def qbft_extra(parts: list[bytes]) -> list[Item]:
+    extra = rlp(parts[12], 3)
+    if not isinstance(extra, list) or len(extra) != 5 or not isinstance(extra[0], bytes) or len(extra[0]) != 32:
+        raise Malformed("no extra data of QBFT")
+    number(extra[3], 32)
+    for listed, size in ((extra[1], 20), (extra[4], 65)):
+        if not isinstance(listed, list) or any(not isinstance(item, bytes) or len(item) != size for item in listed):
+            raise Malformed("a list of other things")
+    if not 1 <= len(set(extra[1])) == len(extra[1]) <= 1000:
+        raise Malformed("validators that are not different")
+    return extra
+
+
+def qbft_hash(parts: list[bytes], turn: bytes = b"") -> bytes:
+    vanity, validators, vote, _, _ = qbft_extra(parts)
+    return keccak(to_rlp([*parts[:12], to_rlp([vanity, validators, vote, turn, []]), *parts[13:]]))
+
+
+def qbft_sealed(parts: list[bytes]) -> list[bytes]:
+    """The validators of the header that sealed it, a quorum of them."""
+    if number(parts[8], 64) == 0 or (parts[13], parts[1], number(parts[7], 256), parts[14]) != (_MIX, keccak(b"\xc0"), 1, bytes(8)):
+        raise Malformed("not a header of QBFT")
+    _, validators, _, turn, seals = qbft_extra(parts)
+    signed = qbft_hash(parts, turn)
+    sealed = [account_behind(seal, signed) for seal in seals]
+    if len(set(sealed)) != len(sealed) or not set(sealed) <= set(validators) or 3 * len(sealed) < 2 * len(validators):
+        raise Malformed("too few, repeated or foreign seals")
+    return sealed
+
+
+def qbft_confirmed(before: Sequence[bytes], head: bytes, after: Sequence[bytes], network: dict[str, Any]) -> list[bytes]:
+    with _Link("confirmation") as check:
+        check(not after, "descendants")
+    in_force, height, sealed = set(network["sealers"]), network["block"], list[bytes]()
+    for place, raw in enumerate([*before, head]):
+        parts = header_of(raw)
+        with _Link("confirmation") as check:
+            check(number(parts[8], 64) > height, "not in order")
+        with _Link("seal"):
+            sealed, listed = qbft_sealed(parts), set(qbft_extra(parts)[1])
+        with _Link("confirmation") as check:
+            check(place == len(before) or listed != in_force, "a header that changes nothing")
+            check(listed == in_force or 3 * len(in_force & set(sealed)) > len(in_force), "other validators")
+        in_force, height = listed, number(parts[8], 64)
+    return sealed
+
+
 # The evidence file
 
-_FORMAT = {
-    "record": {"entry": bytes, "index": int, "proof": list, "row": bytes, "secret": bytes},
-    "configuration": {"document": bytes, "entry": bytes, "index": int, "proof": list, "salt": bytes},
+_INCLUDED: dict[str, Any] = {"entry": bytes, "index": int, "proof": [bytes, 65]}
+_DOCUMENT: dict[str, Any] = {**_INCLUDED, "document": bytes, "salt": bytes}
+_VERSION: dict[str, Any] = {**_INCLUDED, "row": None, "secret": None}
+_FIELD = ({"digest": bytes}, {"salt": bytes, "value": bytes})
+_FORMAT: dict[str, Any] = {
+    "careseal": str,
+    "kind": str,
     "checkpoint": {"chain_id": int, "generation": int, "index": int, "institution": int, "root": bytes, "size": int},
-    "storage": {"account": list, "meta": list, "root": list},
-    "institution": {"account": list, "name": bytes, "proof": list},
-    "chain": {"header": bytes},
+    "storage": {"account": [bytes, 65], "meta": [bytes, 65], "root": [bytes, 65]},
+    "institution": {"account": [bytes, 65], "name": bytes, "proof": [bytes, 65]},
+    "chain": {"after": [bytes, 4096], "before": [bytes, 4096], "header": bytes},
+}
+_STAMPED = {"timestamp": {"consistency": [bytes, 65], "receipt": bytes, "token": bytes}}
+_KINDS: dict[str, dict[str, Any]] = {
+    "record": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "row": bytes, "secret": bytes}},
+    "fields": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "fields": [_FIELD, 256]}},
+    "history": {"configuration": _DOCUMENT, "versions": [_VERSION, 1024]},
+    "latest": {"configuration": _DOCUMENT, "record": _VERSION},
+    "audit": {"audit": {**_DOCUMENT, "consistency": [bytes, 65]}},
 }
 
 
@@ -493,27 +663,35 @@ def _hex(text: Any) -> bytes:
     return bytes.fromhex(text)
 
 
-def _part(kind: type, value: Any) -> Any:
-    if kind is bytes:
-        return _hex(value)
-    if kind is list and isinstance(value, list) and len(value) <= 65:
-        return [_hex(item) for item in value]
-    if kind is int and type(value) is int and 0 <= value < 2**53:
+def _part(form: Any, value: Any) -> Any:
+    if isinstance(form, dict):
+        if not isinstance(value, dict) or value.keys() != form.keys():
+            raise Malformed("fields missing or unknown")
+        return {name: _part(inner, value[name]) for name, inner in form.items()}
+    if isinstance(form, list):
+        if not isinstance(value, list) or len(value) > form[1]:
+            raise Malformed("no list, or too long")
+        return [_part(form[0], item) for item in value]
+    if isinstance(form, tuple):
+        return _part(form[isinstance(value, dict) and "value" in value], value)
+    if form is int and type(value) is int and 0 <= value < 2**53:
         return value
+    if form is str or (form is None and value is None):
+        return value
+    if form in (bytes, None):
+        return _hex(value)
     raise Malformed("a field of another type")
 
 
-def container(data: bytes) -> dict[str, dict[str, Any]]:
-    if len(data) > 1 << 25:
-        raise Malformed("too large")
-    values = canonical(data[:-1] if data.endswith(b"\n") else data)
-    if not isinstance(values, dict) or values.pop("careseal", None) != "evidence/1" or values.keys() != _FORMAT.keys():
-        raise Malformed("no evidence, or parts missing or unknown")
-    for part, names in _FORMAT.items():
-        if not isinstance(values[part], dict) or values[part].keys() != names.keys():
-            raise Malformed(f"{part}: fields missing or unknown")
-        values[part] = {name: _part(kind, values[part][name]) for name, kind in names.items()}
-    return values
+def container(data: bytes) -> dict[str, Any]:
+    text = data[:-1] if data.endswith(b"\n") else data
+    if len(data) > 1 << 25 or re.search(rb'[^0-9a-z_/{}\[\]:,"]', text) or len(re.findall(rb"[\[{,]", text)) > 262144:
+        raise Malformed("too large, or other letters")
+    values = canonical(text)
+    if not isinstance(values, dict) or values.get("careseal") != "evidence/2" or values.get("kind") not in _KINDS:
+        raise Malformed("no evidence of a known version and kind")
+    stamped = _STAMPED if "timestamp" in values else {}
+    return dict(_part(_FORMAT | _KINDS[values["kind"]] | stamped, values))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -524,7 +702,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def network_of(data: bytes) -> dict[str, Any]:
     values = json.loads(data, object_pairs_hook=_once)
-    if values["careseal"] != "network/1" or values["engine"] != "clique":
+    if values["careseal"] != "network/1" or values["engine"] not in ("clique", "qbft"):
         raise Malformed("no network file")
     for name, size in {"consortium": 20, "journals": 20, "consortium_code": 32, "journals_code": 32, "block_hash": 32}.items():
         values[name] = _prefixed(values[name], size)
@@ -560,48 +738,122 @@ def verify(data: bytes, network: dict[str, Any]) -> Proof:
     """What the evidence proves. Broken names the first broken link, in the order of the specification."""
     with _Link("container"):
         parts = container(data)
-    record, configuration, checkpoint = parts["record"], parts["configuration"], parts["checkpoint"]
+    kind, checkpoint = parts["kind"], parts["checkpoint"]
+    table, record, versions, hidden, audit = "", b"", list[Version](), list[str](), None
+    if kind == "audit":
+        audit = _audit(parts["audit"], checkpoint)
+    else:
+        table, record, versions, hidden = _record(parts)
+    block, height, sealed_by = _chain(parts, network)
+    if "timestamp" in parts:
+        _stamped_receipt(parts, versions[-1].index if versions else parts["audit"]["index"], network)
+    return Proof(
+        kind, parts["institution"]["name"].decode(), checkpoint["institution"], table, record, versions, hidden, audit, checkpoint["size"],
+        checkpoint["root"], block, height, sealed_by,
+    )  # fmt: skip
+
+
+def _document(link: str, part: dict[str, Any], kind: int, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The document of an event that is in the journal."""
+    with _Link(link) as check:
+        check(len(part["salt"]) == 32, "another salt")
+        check(document_commitment(part["salt"], part["document"]) == event_commitment(part["entry"], kind), "another document")
+        document = canonical(part["document"])
+        check(isinstance(document, dict), "no object")
+        check(_is_included(part, checkpoint), "not in the journal")
+    return dict(document)
+
+
+def _is_included(part: dict[str, Any], checkpoint: dict[str, Any]) -> bool:
+    return root_from(part["proof"], part["index"], checkpoint["size"], leaf(part["entry"])) == checkpoint["root"]
+
+
+def _audit(part: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    document = _document("audit", part, 17, checkpoint)
+    with _Link("audit") as check:
+        audit = document["audit"]
+        check(all(type(audit[name]) is int for name in ("at", "size", "findings")) and isinstance(audit["tables"], list), "no report")
+        size, root = audit["size"], _hex(audit["root"])
+        check(0 <= size <= part["index"], "older than what was audited")
+        if size:
+            check(consistent(size, checkpoint["size"], root, checkpoint["root"], part["consistency"]), "of another journal")
+        else:
+            check(root == tree_root([]) and not part["consistency"], "of another journal")
+    return dict(audit)
+
+
+def _record(parts: dict[str, Any]) -> tuple[str, bytes, list[Version], list[str]]:
+    kind, checkpoint = parts["kind"], parts["checkpoint"]
+    listed = parts["versions"] if kind == "history" else [parts["record"]]
+    with _Link("history") as check:
+        check(bool(listed), "no version")
     with _Link("record") as check:
-        entry = record_entry(record["entry"])
-        check(bool(entry.flags & 2), "no content")
+        entries = [record_entry(part["entry"]) for part in listed]
+        check(kind in ("history", "latest") or bool(entries[0].flags & 2), "no content")
+    document = _document("configuration", parts["configuration"], 16, checkpoint)
     with _Link("configuration") as check:
-        check(len(configuration["salt"]) == 32, "another salt")
-        expected = configuration_commitment(configuration["entry"])
-        check(document_commitment(configuration["salt"], configuration["document"]) == expected, "another document")
-        table = canonical(configuration["document"])["attach"]
+        table = document["attach"]
         names = [column["name"] for column in table["columns"]]
         check(all(isinstance(name, str) for name in names) and 0 < len(table["key_kinds"]) <= len(names), "no table")
         texts = (table["encoding"], table["table"], table["source_table"])
         check(all(isinstance(text, str) for text in texts) and type(table["id"]) is int, "no table")
-        found = root_from(configuration["proof"], configuration["index"], checkpoint["size"], leaf(configuration["entry"]))
-        check(found == checkpoint["root"], "not in the journal")
-        check(configuration["index"] < record["index"], "younger than the record's entry")
-    with _Link("record") as check:
-        check(len(record["secret"]) == 32, "another secret")
-        check(digest(entry.algorithm, record["secret"] + record["row"]) == entry.row_digest, "another row")
-        fields = fields_of(table["encoding"], record["row"])
-        check(len(fields) == entry.columns, "another number of columns")
-        check(field_commitments(entry.algorithm, record["secret"], fields) == (entry.tags, entry.field_root), "other fields")
-    with _Link("configuration") as check:
-        check(table["id"] == entry.table and len(names) == len(fields), "another table")
-    with _Link("journal") as check:
-        found = root_from(record["proof"], record["index"], checkpoint["size"], leaf(record["entry"]))
-        check(found == checkpoint["root"], "not in the journal")
-    block, header = _chain(parts, network)
-    with _Link("record"):
-        values = {name: shown(table["encoding"], field) for name, field in zip(names, fields, strict=True)}
-    return Proof(
-        parts["institution"]["name"].decode(), checkpoint["institution"], table["table"], values, entry.version, bool(entry.flags & 1),
-        checkpoint["size"], block, number(header[8], 64),
-    )  # fmt: skip
+        check(parts["configuration"]["index"] < listed[0]["index"], "younger than the record's entry")
+    if kind == "history":
+        with _Link("history") as check:
+            for place, entry in enumerate(entries):
+                before = listed[place - 1]["index"] if place else None
+                check((entry.record, entry.version, entry.previous) == (entries[0].record, place + 1, before), "another version")
+                check(before is None or before < listed[place]["index"], "before its predecessor")
+    versions, hidden = [], list[str]()
+    for part, entry in zip(listed, entries, strict=True):
+        with _Link("record") as check:
+            fields, count = _some_fields(part, entry) if kind == "fields" else _all_fields(part, entry, table["encoding"])
+        with _Link("configuration") as check:
+            check(table["id"] == entry.table and count in (None, len(names)), "another table")
+        with _Link("record") as check:
+            values = None if fields is None else {names[i]: shown(table["encoding"], field) for i, field in fields.items()}
+        with _Link("journal") as check:
+            check(_is_included(part, checkpoint), "not in the journal")
+        versions.append(Version(entry.version, part["index"], entry.flags, values))
+        hidden = [name for i, name in enumerate(names) if fields is not None and i not in fields]
+    return table["table"], entries[0].record, versions, hidden
 
 
-def _chain(parts: dict[str, dict[str, Any]], network: dict[str, Any]) -> tuple[int, list[bytes]]:
-    checkpoint, storage, member = parts["checkpoint"], parts["storage"], parts["institution"]
+def _all_fields(part: dict[str, Any], entry: Entry, encoding: str) -> tuple[dict[int, bytes] | None, int | None]:
+    row, secret = part["row"], part["secret"]
+    if (row is None) != (secret is None) or (row is not None and not entry.flags & 2):
+        raise Malformed("half of a content, or one too many")
+    if row is None:
+        return None, None
+    if len(secret) != 32 or digest(entry.algorithm, secret + row) != entry.row_digest:
+        raise Malformed("another row")
+    fields = fields_of(encoding, row)
+    if len(fields) != entry.columns or field_commitments(entry.algorithm, secret, fields) != (entry.tags, entry.field_root):
+        raise Malformed("other fields")
+    return dict(enumerate(fields)), len(fields)
+
+
+def _some_fields(part: dict[str, Any], entry: Entry) -> tuple[dict[int, bytes], int]:
+    digests, opened = [], {}
+    for place, field in enumerate(part["fields"]):
+        if "value" in field:
+            opened[place] = field["value"]
+        digests.append(digest(entry.algorithm, field["salt"] + field["value"]) if "value" in field else field["digest"])
+        if len(digests[-1]) != 32 or len(field.get("salt", bytes(16))) != 16:
+            raise Malformed("a salt or a digest of another length")
+    if not opened or len(digests) != entry.columns or combined(entry.algorithm, digests) != (entry.tags, entry.field_root):
+        raise Malformed("other fields, or none")
+    return opened, len(digests)
+
+
+def _chain(parts: dict[str, Any], network: dict[str, Any]) -> tuple[int, int, list[bytes]]:
+    checkpoint, storage, member, chain = parts["checkpoint"], parts["storage"], parts["institution"], parts["chain"]
     with _Link("network") as check:
         check(checkpoint["chain_id"] == network["chain_id"], "another chain")
     with _Link("header"):
-        header = header_of(parts["chain"]["header"])
+        for raw in [*chain["before"], chain["header"], *chain["after"]]:
+            header = header_of(raw)
+        header = header_of(chain["header"])
     with _Link("storage") as check:
         storage_root, code = account_of(header[3], network["journals"], storage["account"])
         check(code == network["journals_code"], "another contract")
@@ -616,15 +868,62 @@ def _chain(parts: dict[str, dict[str, Any]], network: dict[str, Any]) -> tuple[i
         word = word_of(storage_root, slot(5, checkpoint["institution"]), member["proof"])
         member["name"].decode("utf-8")
         check(word.to_bytes(32, "big") == hashlib.sha256(b"careseal/v1/institution" + member["name"]).digest(), "another name")
+    height, sealed_by = number(header[8], 64), list[bytes]()
     with _Link("network") as check:
-        height = number(header[8], 64)
         check(height >= network["block"], "older than the trusted block")
-        check(height != network["block"] or keccak(parts["chain"]["header"]) == network["block_hash"], "not the trusted block")
-    with _Link("seal"):
-        sealer_of(header, network["sealers"], network["epoch"])
+    is_qbft = network["engine"] == "qbft"
+    if height == network["block"]:
+        with _Link("seal"):
+            found = qbft_hash(header) if is_qbft else keccak(chain["header"])
+        with _Link("network") as check:
+            check(found == network["block_hash"], "not the trusted block")
+        with _Link("confirmation") as check:
+            check(not chain["before"] and not chain["after"], "headers that are not needed")
+    else:
+        confirmed = qbft_confirmed if is_qbft else clique_confirmed
+        sealed_by = confirmed(chain["before"], chain["header"], chain["after"], network)
     with _Link("checkpoint") as check:
         check(block <= height, "later than the header")
-    return block, header
+    return block, height, sealed_by
+
+
+_RECEIPT = {"careseal", "chain_id", "journals", "institution", "generation", "size", "root", "block", "block_hash", "time", "signature"}
+
+
+def _stamped_receipt(parts: dict[str, Any], last: int, network: dict[str, Any]) -> None:
+    """The token itself is for a verifier of RFC 3161."""
+    checkpoint, part = parts["checkpoint"], parts["timestamp"]
+    with _Link("timestamp") as check:
+        receipt = canonical(part["receipt"])
+        check(receipt.keys() == _RECEIPT and receipt["careseal"] == "receipt/1" and type(receipt["size"]) is int, "no receipt")
+        place = [receipt[name] for name in ("chain_id", "journals", "institution", "generation")]
+        mine = [network["chain_id"], "0x" + network["journals"].hex(), checkpoint["institution"], checkpoint["generation"]]
+        check(place == mine and receipt["size"] > last, "of another journal, or too old")
+        held = consistent(receipt["size"], checkpoint["size"], _hex(receipt["root"]), checkpoint["root"], part["consistency"])
+        check(held, "of another history")
+
+
+def last_version(folder: Path, proof: Proof) -> int:
+    """The last version of the proof's record in an exported journal, up to the checkpoint. Broken where it is another journal."""
+    found, leaves = [], []
+    with _Link("journal") as check:
+        for index in range(-(-proof.size // 256)):
+            name = "".join(f"x{part}/" for part in re.findall("...", f"{index:09d}")[:-1] if index >= 1000) + f"{index % 1000:03d}"
+            path = folder / "tile" / "entries" / name
+            widest = path if path.is_file() else max((path.parent / f"{path.name}.p").iterdir(), key=lambda file: int(file.name))
+            data = widest.read_bytes()
+            at = 0
+            while at < len(data) and len(leaves) < proof.size:
+                entry = data[at + 2 : at + 2 + _u(data, at, at + 2)]
+                if entry[12:28] == proof.record and entry[1] <= 3:
+                    found.append(record_entry(entry).version)
+                leaves.append(leaf(entry))
+                at += 2 + len(entry)
+        check(tree_root(leaves) == proof.root, "another journal")
+        check(found == list(range(1, len(found) + 1)), "two histories")
+    with _Link("latest") as check:
+        check(proof.kind != "latest" or found[-1] == proof.versions[-1].number, "a later version")
+    return found[-1]
 
 
 def main() -> int:
@@ -642,8 +941,10 @@ def main() -> int:
     except Broken as broken:
         sys.stdout.write(f"INVALID, broken link {broken}\n")
         return 1
-    sys.stdout.write(f"VALID: version {proof.version} in {proof.table}, {proof.name}, block {proof.block} of {proof.header_block}\n")
-    sys.stdout.writelines(f"  {name} = {value}\n" for name, value in proof.values.items())
+    sys.stdout.write(f"VALID: {proof.kind} of {proof.table or 'an audit'}, {proof.name}, block {proof.block} of {proof.header_block}\n")
+    for version in proof.versions:
+        sys.stdout.write(f"version {version.number}\n")
+        sys.stdout.writelines(f"  {name} = {value}\n" for name, value in (version.values or {}).items())
     return 0
 
 

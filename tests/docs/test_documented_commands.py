@@ -18,6 +18,9 @@ from generate import documents
 from trials import ROOT, Trial, blocks
 
 from ledger.findings import FindingKind
+from ledger.intake.mapping import read_map
+from ledger.migration import values
+from ledger.migration.pairing import read_column_map
 
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 PROSE = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "samples").rglob("*.md"))]
@@ -98,6 +101,22 @@ def test_seal_and_status_documents(trial: Trial) -> None:
     assert form(trial.json("careseal status --home H --json")) == form(example("careseal status --json"))
 
 
+def test_findings_and_window_documents(trial: Trial) -> None:
+    (trial.folder / "own").write_text("a person's own")
+    trial.run("careseal person create na.key --name 'Li Na' --key-passphrase-file own")
+    trial.run("careseal person add na.key --home H --role staff")
+    real = trial.json("careseal findings list --home H --json")
+    named = next(finding["id"] for finding in real["findings"] if finding["kind"] == "altered")
+    why = "--reason 'why' --ticket IT-7 --by na.key --key-passphrase-file own --home H"
+    trial.run(f"careseal findings dismiss {named} {why}")
+    real = trial.json("careseal findings list --home H --json")
+    assert form(real | {"findings": []}) == form(example("careseal findings list --json"))
+    trial.run(f"careseal change-window open --table lab_result --columns unit --from 2099-01-01 --until 2099-01-02 {why}")
+    shown = example("careseal change-window list --json")
+    assert form(trial.json("careseal change-window list --home H --json")) == form(shown)
+    trial.run(f"careseal findings reopen {named} {why}")
+
+
 def test_person_document(trial: Trial) -> None:
     (trial.folder / "secret").write_text("a person's own")
     trial.run("careseal person create li.key --name Li --key-passphrase-file secret")
@@ -110,6 +129,39 @@ def test_evidence_document(trial: Trial) -> None:
     real = trial.json("careseal evidence verify visit.json --network H/network.json --values --json")
     assert form(real | {"values": {}}) == form(shown | {"values": {}})
     assert shown["values"].keys() <= real["values"].keys()
+
+
+def test_import_document(trial: Trial) -> None:
+    (trial.folder / "fhir.db").touch()
+    patients = ['{"resourceType": "Patient", "id": "a"}', '{"resourceType": "Patient", "id": "b"}', '{"resourceType": "Patient"}']
+    (trial.folder / "patients.ndjson").write_text("\n".join(patients))
+    shown = example("careseal import --json")
+    real = trial.json("careseal import patients.ndjson --into sqlite:///fhir.db --values --json", expect=1)
+    assert form(real) == form(shown)
+    assert real | {"seconds": 0} == shown | {"seconds": 0}
+
+
+def test_migrate_check_document(trial: Trial) -> None:
+    trial.run('sqlite3 his.db "CREATE TABLE encounter AS SELECT * FROM visit"')
+    trial.run("sqlite3 his.db \"UPDATE encounter SET dept_code = 'A02' WHERE rowid = 1\"")
+    shown = example("careseal migrate-check --json")
+    real = trial.json("careseal migrate-check --home H visit encounter --into sqlite:///his.db --values --json", expect=1)
+    assert form(real | {"doubts": shown["doubts"]}) == form(shown)
+    assert (real["counts"], real["changed_columns"], real["old_rows"]) == (shown["counts"], shown["changed_columns"], shown["old_rows"])
+
+
+def test_maps_shown_are_maps(trial: Trial) -> None:
+    imported, moved = blocks(PAGE.partition("## Importing")[2].partition("## JSON documents")[0], "json")
+    path = trial.folder / "map.json"
+    path.write_text(imported)
+    assert read_map(path).delimiter == ","
+    path.write_text(moved)
+    assert read_column_map(path).added == ("imported_at",)
+
+
+def test_rules_listed_are_those_there_are() -> None:
+    text = PAGE.partition("| rule |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE) == list(values._RULES)
 
 
 @pytest.mark.parametrize(

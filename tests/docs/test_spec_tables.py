@@ -10,13 +10,13 @@ import sqlite3
 import pytest
 from trials import ROOT, Trial
 
-from anchoring import evidence
+from anchoring import container
 from anchoring.network import Network
 from anchoring.receipt import Receipt
 from contracts.artifacts import load
 from contracts.calls import PUBLISH_GAS
 from ledger import batch, rowcodec, wire
-from ledger.home import Settings
+from ledger.home import Home, Settings
 from ledger.keys import Keyring
 from ledger.sources.postgres_copy import _SETTINGS
 
@@ -93,17 +93,49 @@ def test_fields_of_evidence() -> None:
     part = ""
     for row in cells(section("Evidence file")):
         part = row[0].strip("`") or part
-        shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
-    assert {name: names for name, names in shown.items() if names} == {name: set(names) for name, names in evidence._FORMAT.items()}
-    links = set(re.findall(r"EvidenceInvalid\(\"(\w+)\"", (ROOT / "anchoring" / "evidence.py").read_text(encoding="utf-8")))
-    links |= set(re.findall(r"(?:LinkBroken|checked)\(\"(\w+)\"", (ROOT / "anchoring" / "proofs.py").read_text(encoding="utf-8")))
-    assert links <= {row[1] for row in cells(section("Verification")) if row[0].isdigit()}
+        if part in container.FORMAT or part in ("record", "configuration", "audit"):
+            shown.setdefault(part, set()).update(re.findall(r"`(\w+)`", row[1]))
+    forms = {**container.FORMAT, **{name: form for own in container.KINDS.values() for name, form in own.items()}}
+    assert {name: shown[name] for name in container.FORMAT} == {name: set(forms[name]) for name in container.FORMAT}  # type: ignore[arg-type]
+    assert shown["configuration"] | {"consistency"} == shown["audit"] | {"consistency"} == set(container.KINDS["audit"]["audit"])  # type: ignore[arg-type]
+    records = [container.KINDS[kind]["record"] for kind in ("record", "fields", "latest")]
+    assert shown["record"] >= set().union(*records)  # type: ignore[arg-type]
+    kinds = {row[0].strip("`") for row in cells(section("Evidence file")) if row[0].startswith("`")}
+    assert set(container.KINDS) <= kinds
+
+
+def test_links_of_evidence() -> None:
+    links: set[str] = set()
+    for name in ("container", "evidence", "opening", "proofs", "stamped"):
+        text = (ROOT / "anchoring" / f"{name}.py").read_text(encoding="utf-8")
+        links |= set(re.findall(r"(?:EvidenceInvalid|LinkBroken|checked|_document|_inclusion)\(\s*\"(\w+)\"", text))
+    listed = {link for row in cells(section("Verification")) for link in row[2].split(", ") if row[0].isdigit() or row[1] == "fields"}
+    assert links == listed - {""}
 
 
 def test_links_of_time_stamps() -> None:
     sources = "".join((ROOT / "anchoring" / name).read_text(encoding="utf-8") for name in ("timestamp.py", "token.py"))
     links = set(re.findall(r"TimestampInvalid\(\"(\w+)\"", sources))
     assert links - {"status", "nonce"} == {row[1] for row in cells(section("Time stamp")) if row[0].isdigit()}
+
+
+def test_fields_of_exports(documents: dict[str, dict[str, object]], lost: Trial) -> None:
+    about = json.loads((lost.folder / "OUT" / "log.json").read_bytes())
+    listed = [row for row in cells(section("Exported journal")) if len(row) == 3 and row[0].startswith("`")]
+    assert {name for row in listed for name in re.findall(r"`(\w+)`", row[0])} == about.keys()
+    assert {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in listed if row[1]} == {
+        name: about[name].keys() for name in ("key", "anchor")
+    }  # fmt: skip
+    receipts = json.loads((lost.folder / "receipts.json").read_bytes())
+    shown: dict[str, set[str]] = {}
+    part = ""
+    for row in cells(section("Chainpoint-style receipts")):
+        part = row[0] or part
+        shown.setdefault(part.strip("`"), set()).update(re.findall(r"`(@?\w+)`", row[1]))
+    (receipt,) = receipts["receipts"]
+    assert shown["receipts[]"] == receipt.keys()
+    assert {name: shown[name] for name in ("root", "checkpoint")} == {name: set(receipts[name]) for name in ("root", "checkpoint")}
+    assert shown.keys() - {"part", "---", "receipts[]"} == receipts.keys() - {"receipts"}
 
 
 def test_sidecar_tables() -> None:
@@ -127,20 +159,37 @@ def test_storage_slots_and_gas() -> None:
 @pytest.fixture(scope="module")
 def documents(lost: Trial) -> dict[str, dict[str, object]]:
     """One event document of each kind, out of a home that was made, lost, restored and partly detached."""
-    patient = lost.one("SELECT min(patient_id) FROM visit")[0]
-    visit = lost.one(f"SELECT min(visit_id) FROM visit WHERE patient_id <> '{patient}'")[0]
+    patient, visit = lost.one("SELECT min(patient_id), min(visit_id) FROM visit")
+    lost.run("careseal journal export --home NEW OUT")
+    lost.run(f"careseal evidence export visit {visit} --home NEW --format chainpoint -o receipts.json")
+    with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
+        with home.batch() as batch:
+            batch.mark(0, b"", (), None, 1)
+    lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
+    lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
     (lost.folder / "secret").write_text("a person's own")
-    for name in ("Li", "Wu"):
-        lost.run(f"careseal person create {name}.key --name {name} --key-passphrase-file secret")
-        lost.run(f"careseal person add {name}.key --home NEW --role staff")
-    both = "--by Li.key --key-passphrase-file secret --by Wu.key --key-passphrase-file secret"
+    lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
+    lost.run("careseal person add li.key --home NEW --role staff")
+    for who in ("li", "wang"):
+        lost.run(f"careseal person create {who}2.key --name {who} --key-passphrase-file secret")
+        lost.run(f"careseal person add {who}2.key --home NEW --role staff")
+    both = "--by li2.key --key-passphrase-file secret --by wang2.key --key-passphrase-file secret"
     lost.run("careseal retention set --home NEW --table visit --class 1 --since started_at")
-    lost.run(f"careseal hold create --home NEW --to held --table visit --key {visit} --reason dispute --for Li")
-    lost.run(f"careseal hold extend 1 --home NEW --table visit --key {visit} --reason 'what came later' --for Li")
-    lost.run("careseal hold release 1 --home NEW --settlement secret --by Li.key --key-passphrase-file secret")
+    lost.run(f"careseal hold create --home NEW --to held --table visit --key {visit} --reason dispute --for li")
+    lost.run(f"careseal hold extend 1 --home NEW --table visit --key {visit} --reason 'what came later' --for li")
+    lost.run("careseal hold release 1 --home NEW --settlement secret --by li2.key --key-passphrase-file secret")
     lost.run(f"sqlite3 his.db \"UPDATE visit SET started_at = '2001-02-03 04:05:06' WHERE patient_id = '{patient}'\"")
     lost.run(f"careseal erase {patient} --home NEW --reason asked --no-term 'no results are kept' {both}")
     lost.run("careseal person revoke Li --home NEW --reason left")
+    why = "--reason why --ticket T --key-passphrase-file secret --home NEW"
+    lost.run(f"careseal change-window open --table visit --columns dept_code --from 2099-01-01 --until 2099-01-02 {why} --by li2.key")
+    window = lost.json("careseal change-window list --home NEW --json")["windows"][0]["id"]
+    lost.run(f"careseal change-window close {window} {why} --by li2.key")
+    lost.run("sqlite3 his.db 'ALTER TABLE visit ADD COLUMN extra TEXT'")
+    named = lost.json("careseal findings list --home NEW --json")["findings"][0]["id"]
+    for who in ("li2.key", "wang2.key"):
+        lost.run(f"careseal findings dismiss {named} {why} --by {who}")
+    lost.run(f"careseal findings reopen {named} {why} --by li2.key")
     lost.run("careseal detach --home NEW --table visit --gone")
     connection = sqlite3.connect(lost.folder / "NEW" / "ledger.db")
     found = {}

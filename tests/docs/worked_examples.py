@@ -14,9 +14,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_hash.auto import keccak
 from web3 import Web3
 
+from anchoring.journal_export import note_key
 from anchoring.link import Link
+from anchoring.log_folder import origin
 from anchoring.network import institution_name
+from anchoring.note import LogCheckpoint, sign, verifier_of
 from anchoring.receipt import make_receipt, stamped_digest
+from anchoring.tlog import encode_bundle
 from anchoring.token import encode_request
 from contracts.artifacts import load
 from contracts.layout import checkpoint_slots, institution_slots
@@ -67,6 +71,7 @@ def examples() -> dict[str, str]:
         "tree": _block(_tree()),
         "chain": _block(_chain()),
         "receipt": _block(_receipt()),
+        "export": _block(_export()),
         "box": _block(_box()),
         "people": _block(_people()),
     }
@@ -222,6 +227,15 @@ def _receipt() -> Iterable[tuple[str, object]]:
     yield "receipt", receipt.decode().rstrip("\n")
     yield "digest that a time stamp of it covers", stamped_digest(receipt)
     yield "request for that, with nonce 258", encode_request(stamped_digest(receipt), 258)
+
+
+def _export() -> Iterable[tuple[str, object]]:
+    seed = note_key(Keyring(WRAPPING_KEY, LABEL_KEY, MIRROR_KEY, SEALING_KEY))
+    name = origin(1000001, "0x" + "33" * 20, 1, 0)
+    yield "seed of the key", seed
+    yield "verifier key", str(verifier_of(name, seed))
+    yield "checkpoint, its lines one after the other", sign(LogCheckpoint(name, 3, _root(3)), seed).decode().replace("\n", "↵")
+    yield "bundle of the three entries", encode_bundle([_event_entry(), _record_entry(), _deletion()])
 
 
 def _people() -> Iterable[tuple[str, object]]:

@@ -160,7 +160,8 @@ def test_an_audit_is_journalled_with_scope_and_result_and_without_personal_data(
     document = canonical.decode(world.home.journal.document(result.entry)[1])["audit"]
     assert isinstance(document, dict)
     assert document["size"] == result.size and document["root"] == world.home.journal.tree.root(result.size).hex()
-    assert document["tables"] == [{"table": "visit", "rows": 10, "pending": 0, "findings": 1}]
+    about = {"table": "visit", "rows": 10, "pending": 0, "findings": 1, "standing": 0, "from": None, "to": None}
+    assert document["tables"] == [about] and document["resolved"] == 0
     assert document["findings"] == 1 and "Li Lei" not in str(document)
     world.seal()
     assert [shown(finding) for finding in world.audit().findings] == [("altered", (3,), ("patient",))]

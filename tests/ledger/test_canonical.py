@@ -36,6 +36,22 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4))
+def test_reading_without_the_library_accepts_what_the_library_writes_and_nothing_else(value: dict[str, Any]) -> None:
+    whole = encode(value)
+    other = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    if other != whole:
+        with pytest.raises(WireError):
+            decode(other)
+
+
+def test_members_are_in_the_order_of_utf_16() -> None:
+    astral, private = "\U0001f600", "\uffee"
+    assert decode(encode({private: 1, astral: 2})) == {private: 1, astral: 2}
+    with pytest.raises(WireError):
+        decode(json.dumps({private: 1, astral: 2}, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4))
 def test_objects_come_back(value: dict[str, Any]) -> None:
     assert decode(encode(value)) == value
 
@@ -43,7 +59,8 @@ def test_objects_come_back(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"[]", b"7", b'"x"', b"null", b'{ "a":1}', b'{"a":1}\n', b'{"b":1,"a":2}', b'{"a":1,"a":1}', b'{"a":1.0}', b'{"a":1e2}',
-     b'{"a":"\\u0041"}', b'{"a":-0}', b"\xff", b'{"a":NaN}', b'{"a":"\\ud800"}', b"[" * 5000, b"[" * 5000 + b"]" * 5000],
+     b'{"a":"\\u0041"}', b'{"a":-0}', b"\xff", b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":9007199254740992}', b'{"a":1.5}', b'{"\\ud800":1}',
+     b"[" * 5000, b"[" * 5000 + b"]" * 5000],
 )  # fmt: skip
 def test_anything_but_the_canonical_object_is_refused(data: bytes) -> None:
     with pytest.raises(WireError):

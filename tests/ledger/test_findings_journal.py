@@ -311,8 +311,7 @@ def test_edited_words_about_a_violation_hide_none_and_are_found(sealed: World) -
     at = max(index for index, entry in enumerate(sealed.entries()) if entry.kind is Kind.MARKS)
     edit(sealed, "UPDATE documents SET body=replace(body, 'note', 'ward') WHERE entry=?", at)
     found = sealed.found()
-    assert ("journal_altered", (), ()) in found
-    assert [(kind, key) for kind, key, _ in found if kind == "altered"] == [("altered", (8,)), ("altered", (9,))]
+    assert sorted(kind for kind, _, _ in found) == ["altered", "altered", "journal_altered"]
 
 
 def test_a_made_up_note_of_a_clean_audit_moves_no_intact_at(sealed: World) -> None:

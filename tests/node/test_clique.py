@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from node import clique, header
 from node.errors import SealInvalid
 from node.header import EMPTY_UNCLES_HASH, Header
+from node.signature import ORDER
 
 OTHER_KEY = bytes.fromhex("44" * 32)
 SEALER, OTHER = clique.address_of(SEALER_KEY), clique.address_of(OTHER_KEY)
@@ -59,7 +60,7 @@ def test_a_sealed_header_names_its_sealer():
 
 
 @settings(max_examples=60)
-@given(st.sampled_from([name for name in header.FIELDS if name != "base_fee_per_gas"]), st.data())
+@given(st.sampled_from(header.FIELDS[:15]), st.data())
 def test_no_field_can_be_changed_after_sealing(name, data):
     sealed = clique.seal(unsealed(7), SEALER_KEY)
     value = getattr(sealed, name)
@@ -92,7 +93,7 @@ def test_epoch_blocks_list_the_signers_and_others_do_not():
 
 
 def high_s(signature: bytes) -> bytes:
-    s = clique._ORDER - int.from_bytes(signature[32:64], "big")
+    s = ORDER - int.from_bytes(signature[32:64], "big")
     return signature[:32] + s.to_bytes(32, "big") + bytes([signature[64] ^ 1])
 
 

@@ -25,6 +25,10 @@ HEADERS = st.builds(
     st.integers(min_value=0, max_value=2**256 - 1), UINT64, UINT64, UINT64, UINT64,
     st.binary(max_size=200), octets(32), octets(8), st.none() | st.integers(min_value=0, max_value=2**256 - 1),
 )  # fmt: skip
+LATER = st.builds(
+    Header, *[octets(size) for size in (32, 32, 20, 32, 32, 32, 256)], UINT64, UINT64, UINT64, UINT64, UINT64, octets(97), octets(32),
+    octets(8), UINT64, octets(32), UINT64, UINT64, octets(32), octets(32),
+)  # fmt: skip
 SIZES = (32, 32, 20, 32, 32, 32, 256)
 PLAIN = Header(*map(bytes, SIZES), 2, 1, 30_000_000, 0, 1_700_000_000, bytes(97), bytes(32), bytes(8))
 
@@ -63,6 +67,12 @@ def test_what_is_encoded_is_decoded(value):
     assert len(rlp.decode(raw)) == (15 if value.base_fee_per_gas is None else 16)
 
 
+@given(LATER, st.integers(15, 21))
+def test_what_later_forks_append_is_read(value, count):
+    value = replace(value, **dict.fromkeys(header.FIELDS[count:]))
+    assert header.decode(header.encode(value)) == value and len(header.items(value)) == count
+
+
 @given(HEADERS)
 def test_what_a_node_shows_is_read(value):
     shown = {}
@@ -95,7 +105,7 @@ def test_a_damaged_header_is_refused_or_hashes_differently(data):
 
 @pytest.mark.parametrize(("raw", "message"), [
     (strict_rlp.encode([b""] * 14), "14 fields"),
-    (strict_rlp.encode([b""] * 17), "17 fields"),
+    (strict_rlp.encode([b""] * 22), "22 fields"),
     (strict_rlp.encode([b""] * 15), "parent_hash is not 32 bytes"),
     (header.encode(PLAIN) + b"\0", "1 bytes after"),
     (header.encode(PLAIN)[:-1], "overruns"),
@@ -122,7 +132,9 @@ def test_malformed_headers_are_named(raw, message):
     ({"miner": 5}, "miner is not 0x-prefixed hexadecimal"),
     ({"miner": "0xzz"}, "miner is not 0x-prefixed hexadecimal"),
     ({"logsBloom": "0x" + "00" * 255}, "bloom is not 256 bytes"),
-    ({"withdrawalsRoot": "0x" + "00" * 32}, "withdrawalsRoot belongs to a fork later"),
+    ({"withdrawalsRoot": "0x" + "00" * 32}, "base_fee_per_gas is missing"),
+    ({"baseFeePerGas": "0x7", "blobGasUsed": "0x0"}, "withdrawals_root is missing"),
+    ({"baseFeePerGas": "0x7", "withdrawalsRoot": "0x00"}, "withdrawals_root is not 32 bytes"),
 ])
 def test_malformed_answers_are_named(change, message):
     with pytest.raises(HeaderInvalid, match=message):
