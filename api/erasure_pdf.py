@@ -43,7 +43,8 @@ def erasure_pdf(made: Mapping[str, Any], data: bytes, note: str) -> bytes:
             "them to the subject any more. Rows, journal entries and blocks were not deleted, and every other proof still holds."
         )),
         Paragraph(_(
-            "What left the home before is not reached: evidence that was handed out, and older recovery kits, which must be destroyed."
+            "What left the home before is not reached: evidence that was handed out, copies of released holds, and older recovery kits, "
+            "which must be destroyed."
         )),
         QrCode(
             f"careseal:erasure:{made['home']}:{proof['index']}:{proof['entry']}",

@@ -16,7 +16,7 @@ from api.erase_commands import ByOption, KeyPassphrasesOption, open_keys
 from api.evidence_commands import read_trusted
 from api.language import _
 from api.options import HomeOption, JsonOption, KeyPassphraseOption, PassphraseOption, ReasonOption
-from api.passphrase import given_passphrase, key_passphrase, passphrase
+from api.passphrase import SHORTEST, PassphraseError, given_passphrase, key_passphrase, passphrase
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def release(
             publish(opened, link)
     if as_json:
         return print_json({"hold": number, "ground": ground, "settlement": digest, "entry": index})
-    say("hold {number} is released; its copies are no longer needed for it", number=number)
+    say("hold {number} is released; its copies can still be opened: destroy them when nobody needs them", number=number)
     return None
 
 
@@ -266,6 +266,8 @@ def _custody(home: Home, persons: Sequence[str] | None, file: Path | None) -> Cu
 
     known = registered(home)
     spoken = None if file is None else given_passphrase(file)
+    if spoken is not None and len(spoken) < SHORTEST:
+        raise PassphraseError(f"a hold's passphrase has at least {SHORTEST} characters")
     custody = Custody(tuple(find_person(known, who) for who in persons or ()), spoken)
     if not custody.names:
         raise LedgerError("somebody must be able to open the hold: give --for with a person, or --custody-passphrase-file")

@@ -31,14 +31,14 @@ def _document(listed: Mapping[str, Any]) -> Document:
             (_("Made at"), listed["made_at"]),
             (_("Stands at least until"), listed["until"]),
             (_("Reason"), listed["reason"]),
-            (_("Can be opened by"), ", ".join(listed["custody"])),
+            (_("Can be opened by"), ", ".join(map(_custodian, listed["custody"]))),
             (_("Sealed file"), listed["file"]),
             (_("Its SHA-256"), listed["sha256"]),
             (_("Checkpoint"), _("{size} entries, block {block}").format(size=checkpoint["size"], block=checkpoint["block"])),
             (_("Its root"), checkpoint["root"]),
         )),
         Heading(_("Records under hold")),
-        Table((_("No."), _("Table"), _("Key"), _("Version"), _("Sealed at"), _("Digest")), rows, (0.5, 1.4, 2, 0.7, 1.9, 3.6)),
+        Table((_("No."), _("Table"), _("Key"), _("Version"), _("Sealed at"), _("Digest")), rows, (0.5, 1.4, 2, 0.8, 2, 3.4)),
         Paragraph(_(
             "The copies are those of the versions listed here; the originals stay in use. Both sides were present, each keeps one copy of "
             "this list. Parts that are finished later are put under hold by further lists."
@@ -57,3 +57,8 @@ def _document(listed: Mapping[str, Any]) -> Document:
     name = f"list-{listed['part']:04d}.json"
     footer = _("Careseal: list of hold {hold}, part {part}").format(hold=listed["hold"], part=listed["part"])
     return Document(_("List of records under hold"), blocks, [Attachment(name, data)], listed["name"], footer, "zh")
+
+
+def _custodian(name: str) -> str:
+    kind, _space, number = name.partition(" ")
+    return _("person {number}").format(number=number) if kind == "person" else _("whoever knows the passphrase")

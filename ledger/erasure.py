@@ -19,7 +19,7 @@ from ledger.findings import FindingKind, Spot
 from ledger.holds import refuse_held
 from ledger.home import KEYRING_PURPOSE, Home, keyring_content
 from ledger.keys import Keyring, seal_box
-from ledger.persons import PersonKey, check_action, registrations, signed_action
+from ledger.persons import MAX_REASON, PersonKey, check_action, check_text, registrations, signed_action
 from ledger.retention import check_ended, records_of
 from ledger.wire import Kind
 
@@ -38,6 +38,9 @@ class Order:
 
 def ordered(home: Home, label: str, reason: str, keys: Sequence[PersonKey], no_term: str | None = None) -> Order:
     """The order to erase a subject, signed by two people of the staff. PersonError where that is not what the keys are."""
+    check_text("--reason", reason, MAX_REASON)
+    if no_term is not None:
+        check_text("--no-term", no_term, MAX_REASON)
     action: dict[str, Json] = {"action": "erase", "subject": home.subjects.blind(label).hex(), "reason": reason, "no_term": no_term}
     if len({key.signing for key in keys}) != len(keys) or len(keys) != 2:
         raise PersonError("an erasure is ordered by two people: give --by twice, with the keys of two")

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from command_reference import commands, options
 from generate import documents
-from trials import ROOT, Trial, blocks
+from trials import ROOT, Trial, blocks, quick_start
+from world import needs_font
 
 from ledger.findings import FindingKind
 from ledger.intake.mapping import read_map
@@ -122,6 +124,25 @@ def test_person_document(trial: Trial) -> None:
     trial.run("careseal person create li.key --name Li --key-passphrase-file secret")
     trial.run("careseal person add li.key --home H --role staff")
     assert form(trial.json("careseal person list --home H --json")) == form(example("careseal person list --json"))
+
+
+@needs_font
+def test_hold_retention_and_erasure_documents(tmp_path: Path) -> None:
+    made = quick_start(tmp_path)
+    (made.folder / "own").write_text("a person's own")
+    for name in ("Chen", "Sun"):
+        made.run(f"careseal person create {name}.key --name {name} --key-passphrase-file own")
+        made.run(f"careseal person add {name}.key --home H --role staff")
+    visit, patient = made.one("SELECT min(visit_id), max(patient_id) FROM visit")
+    made.run(f"careseal hold create --home H --to held --table visit --key {visit} --reason dispute --for Chen")
+    assert form(made.json("careseal hold list --home H --json")) == form(example("careseal hold list --json"))
+    shown = example("careseal hold verify --json")
+    assert made.json("careseal hold verify held --home H --by Chen.key --key-passphrase-file own --json") == shown | {"records": 1}
+    both = "--by Chen.key --key-passphrase-file own --by Sun.key --key-passphrase-file own"
+    erased = made.json(f"careseal erase {patient} --home H --reason asked --no-term 'for the test' {both} --json")
+    assert form(erased) == form(example("careseal erase --json"))
+    made.run("careseal retention set --home H --table visit --class outpatient --since started_at")
+    assert form(made.json("careseal retention list --home H --json")) == form(example("careseal retention list --json"))
 
 
 def test_evidence_document(trial: Trial) -> None:

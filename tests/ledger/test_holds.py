@@ -50,6 +50,7 @@ def test_a_held_record_that_is_deleted_is_a_finding_though_its_table_allows_it(c
     captured.seal()
     (finding,) = captured.audit(record=False).findings
     assert (finding.kind, finding.key, finding.detail) == (FindingKind.DELETED, {"id": 4}, "it is under hold 1")
+    assert finding.id is None  # nobody answers it away while the hold stands
     release_hold(captured.home, 1, "settlement", "cc" * 32, STAFF[:1], captured.tick())
     captured.assert_intact()
 
