@@ -6,6 +6,7 @@ It is a reading aid. Anybody can print such a page; what proves is the attached 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 ATTACHED = "evidence.json"  # the original's name may say who the patient is
 _NAME, _VALUE, _LIST = 80, 300, 240  # letters that are printed of a name, a value, and a list of names
-_LINES = 30  # of the tables about the record or the audit: what two pages hold beside all else
-_SEALERS = 8
-_VERSIONS = 8
+_ROOM = (44, 32, 22, 12, 4)  # lines of the tables about the record or the audit: the most that two pages hold beside all else
+_PAGES = 2
+_SEALERS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,22 @@ class Verified:
 
 def certificate(verified: Verified, when: datetime) -> bytes:
     """The PDF, in the chosen language, made at `when`. The same input, font and language make the same bytes. PdfError as it comes."""
-    return render(certificate_document(verified, when), when)
+    content = b""
+    for room in _ROOM:
+        content = render(certificate_document(verified, when, room), when)
+        if _pages(content) <= _PAGES:
+            break
+    return content
 
 
-def certificate_document(verified: Verified, when: datetime) -> Document:
-    """The certificate's texts; at most two pages."""
+def _pages(content: bytes) -> int:
+    """How many pages a PDF of ours has: its first object says so."""
+    found = re.search(rb"/Type/Pages/Count (\d+)", content)
+    return int(found[1]) if found else 0
+
+
+def certificate_document(verified: Verified, when: datetime, room: int = _ROOM[0]) -> Document:
+    """The certificate's texts, with tables of at most so many lines about the record or the audit."""
     shown = Printable()
     proved, anchored = verified.proved, verified.proved.anchored
     digest, name = sha256(verified.data).hexdigest(), shown(anchored.name, _NAME)
@@ -54,10 +66,10 @@ def certificate_document(verified: Verified, when: datetime) -> Document:
     about = [(_("Institution"), _("{name} (institution {number} of chain {chain})").format(
         name=name, number=anchored.institution, chain=anchored.chain_id))]  # fmt: skip
     if isinstance(proved.subject, Record):
-        content = _record(shown, proved.subject)
+        content = _record(shown, proved.subject, room)
         about += _about_record(shown, proved, proved.subject)
     else:
-        content = _report(shown, proved.subject)
+        content = _report(shown, proved.subject, room)
         about += _about_report(proved, proved.subject)
     about += [
         (_("Anchored on the chain"), _("in block {block}; proved by block {proof} of {time} (its sealers' word)").format(
@@ -125,12 +137,11 @@ def _about_record(shown: Printable, proved: Proved, record: Record) -> list[tupl
     return facts
 
 
-def _record(shown: Printable, record: Record) -> list[Block]:
+def _record(shown: Printable, record: Record, room: int) -> list[Block]:
     """The versions of a history, and the values of the last version that shows any."""
     blocks: list[Block] = []
-    room = _LINES
     if len(record.versions) > 1:
-        table, used = _history(shown, record.versions)
+        table, used = _history(shown, record.versions, room // 2)
         blocks += [Heading(_("Versions")), table]
         room -= used
     last = next((version for version in reversed(record.versions) if version.values is not None), None)
@@ -156,20 +167,22 @@ def _values(shown: Printable, values: Mapping[str, str | None], room: int) -> li
     return [table, Paragraph(_("{count} more columns are in the attached file.").format(count=left))]
 
 
-def _history(shown: Printable, versions: Sequence[Version]) -> tuple[Table, int]:
-    """A row for each version, the first and the last ones where there are many; and the lines that it takes."""
-    listed = versions if len(versions) <= _VERSIONS else [versions[0], *versions[1 - _VERSIONS :]]
-    before = {version.number: former for former, version in zip(versions, versions[1:], strict=False)}
-    rows, used = [], 2
-    for version in listed:
-        number = str(version.number)
-        if len(listed) < len(versions) and version is listed[1]:
-            number, shown.cut = f"… {number}", True
-        changed = shown(_changed(before.get(version.number), version), _NAME)
-        rows.append((number, change(version), iso(version.sealed_at), str(version.index), origin(version), changed))
-        used += max(lines(rows[-1][4], 26), lines(changed, 20))
+def _history(shown: Printable, versions: Sequence[Version], room: int) -> tuple[Table, int]:
+    """A row for each version, the first and as many of the last as there is room for; and the lines that it takes."""
+    rows: list[tuple[str, ...]] = []
+    for number in (0, *range(len(versions) - 1, 0, -1)):
+        version = versions[number]
+        changed = shown(_changed(versions[number - 1] if number else None, version), _NAME)
+        row = str(version.number), change(version), iso(version.sealed_at), str(version.index), origin(version), changed
+        room -= max(lines(row[4], 26), lines(changed, 20))
+        if room < 0 and len(rows) > 1:
+            shown.cut = True
+            rows[-1] = (f"… {rows[-1][0]}", *rows[-1][1:])
+            break
+        rows.append(row)
     header = (_("Version"), _("Change"), _("Sealed at"), _("Entry"), _("How it was sealed"), _("Columns changed"))
-    return Table(header, rows, (0.8, 0.9, 1.9, 0.7, 2.6, 2)), used
+    used = 2 + sum(max(lines(row[4], 26), lines(row[5], 20)) for row in rows)
+    return Table(header, [rows[0], *reversed(rows[1:])], (0.8, 0.9, 1.9, 0.7, 2.6, 2)), used
 
 
 def _changed(before: Version | None, version: Version) -> str:
@@ -192,12 +205,12 @@ def _about_report(proved: Proved, report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _report(shown: Printable, report: Report) -> list[Block]:
+def _report(shown: Printable, report: Report, room: int) -> list[Block]:
     """What the report says of each table; as JSON what is not of the known form."""
     tables = report.audit["tables"]
     if not tables:
         return [Heading(_("Tables audited")), Paragraph(_("none"))]
-    rows, room = [], _LINES
+    rows = []
     for table in tables:
         known = table if isinstance(table, dict) and isinstance(table.get("table"), str) else {}
         name = known.get("table", "") or json.dumps(table, ensure_ascii=False)
@@ -216,14 +229,14 @@ def _report(shown: Printable, report: Report) -> list[Block]:
 
 
 def _foundation(anchored: Anchored, network: bytes) -> Facts:
-    sealers = ["0x" + sealer.hex() for sealer in anchored.sealers]
-    more = len(sealers) - _SEALERS
-    listed = " ".join(sealers[:_SEALERS]) + (_(" and {count} more").format(count=more) if more > 0 else "")
+    sealers = ["0x" + sealer.hex() for sealer in anchored.sealers[:_SEALERS]] or [_("none beside the network file")]
+    if len(anchored.sealers) > _SEALERS:
+        sealers.append(_("and {count} more").format(count=len(anchored.sealers) - _SEALERS))
     return Facts([
         (_("Chain"), f"{anchored.chain_id} ({anchored.engine})"),
-        (_("Checkpoint"), _("{size} entries, generation {generation}, root {root}").format(
-            size=anchored.size, generation=anchored.generation, root=anchored.root.hex())),
-        (_("Validators behind it"), listed or _("none beside the network file")),
+        (_("Checkpoint"), _("{size} entries, generation {generation}, root").format(size=anchored.size, generation=anchored.generation)),
+        ("", anchored.root.hex()),
+        *zip([_("Validators behind it"), *[""] * _SEALERS], sealers, strict=False),
         (_("SHA-256 of the network file"), network.hex()),
     ])  # fmt: skip
 

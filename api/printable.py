@@ -45,13 +45,13 @@ class Printable:
         return "".join(made)
 
     def _fit(self, character: str) -> bool:
-        if _COMMON.fullmatch(character):
+        """Whether the character may stand there itself."""
+        category = unicodedata.category(character)
+        steers = category[0] == "C" or category in ("Zl", "Zp") or unicodedata.bidirectional(character) in _RIGHT_TO_LEFT
+        if not steers and _COMMON.fullmatch(character):
             return True
         self.coded = True
-        category = unicodedata.category(character)
-        if category[0] == "C" or category in ("Zl", "Zp") or _UNSEEN.fullmatch(character):
-            return False
-        if category == "Zs" or unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
+        if steers or category == "Zs" or _UNSEEN.fullmatch(character):
             return False
         if len(self._rare) < MOST_RARE:
             self._rare.add(character)
