@@ -110,7 +110,7 @@ LOADED = "new Promise((done, failed) => { const it = %s; it.onload = it.onmessag
 
 @pytest.mark.parametrize("act", [
     "fetch('data:text/plain,x')", "new Function('return 1')()", "eval('1')", "document.body.innerHTML = '<b>x</b>'",
-    LOADED % ("new Image()", "it.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='"),
+    LOADED % ("new Image()", "it.src = 'data:image/svg+xml,<svg xmlns=%22http://www.w3.org/2000/svg%22 width=%221%22 height=%221%22/>'"),
     LOADED % ("document.createElement('script')", "it.src = 'data:text/javascript,1'; document.body.append(it)"),
     LOADED % ("new Worker('data:text/javascript,postMessage(1)')", ""), "import('data:text/javascript,1')",
 ])  # fmt: skip
