@@ -18,11 +18,13 @@ from anchoring.opening import Record, Report, Version
 from api.language import _, language
 from api.pdf import Attachment, Block, Document, Facts, Heading, Paragraph, QrCode, Table, render
 from api.printable import Printable, lines
+from api.receipts import precise
 from api.statements import change, kind, origin, proved_sentences, unproved_sentences
 
 if TYPE_CHECKING:
     from anchoring.evidence import Anchored, Proved
     from anchoring.journal_scan import Later
+    from anchoring.timestamp import Stamp
 
 ATTACHED = "evidence.json"  # the original's name may say who the patient is
 _NAME, _VALUE, _LIST = 80, 300, 240  # letters that are printed of a name, a value, and a list of names
@@ -39,6 +41,7 @@ class Verified:
     proved: Proved
     later: Later | None
     network: bytes  # SHA-256 of the network file, 32 bytes
+    stamp: Stamp | None = None  # of the file's time stamp, where it was checked
 
 
 def certificate(verified: Verified, when: datetime) -> bytes:
@@ -71,6 +74,10 @@ def certificate_document(verified: Verified, when: datetime, room: int = _ROOM[0
     else:
         content = _report(shown, proved.subject, room)
         about += _about_report(proved, proved.subject)
+    stamp = None if verified.stamp is None else _("{time} by {tsa}").format(
+        time=precise(verified.stamp.time), tsa=shown(verified.stamp.tsa, _NAME))  # fmt: skip
+    if stamp is not None:
+        about.append((_("Stamped at"), stamp))
     about += [
         (_("Anchored on the chain"), _("in block {block}; proved by block {proof} of {time} (its sealers' word)").format(
             block=anchored.block, proof=anchored.header_block, time=iso(anchored.header_time))),
@@ -84,15 +91,15 @@ def certificate_document(verified: Verified, when: datetime, room: int = _ROOM[0
               "machine that made it: anybody can print such a page. Only the attached file proves, once it is checked.")
             .format(time=_time(when)),
         ),
-        Heading(_("Proved")), _numbered(proved_sentences(proved, name, verified.later)),
-        Heading(_("Not proved")), _numbered(unproved_sentences(proved, hidden, verified.later)),
+        Heading(_("Proved")), _numbered(proved_sentences(proved, name, verified.later, stamp)),
+        Heading(_("Not proved")), _numbered(unproved_sentences(proved, hidden, verified.later, stamp)),
         *content,
     ]  # fmt: skip
     if shown.cut:
         blocks.append(Paragraph(_("Where … stands, more is in the attached file, which holds everything."), small=True))
     if shown.coded:
-        blocks.append(Paragraph(_("[U+…] stands for a character that cannot be shown; ↵ for the end of a line. The attached file is exact."),
-                                small=True))  # fmt: skip
+        coded = _("[U+…] stands for a character that cannot be shown; ↵ for the end of a line. The attached file is exact.")
+        blocks.append(Paragraph(coded, small=True))
     blocks += [
         Heading(_("What it rests on")), _foundation(anchored, verified.network),
         Heading(_("How to check it yourself")), _numbered(_steps(anchored)),
@@ -210,7 +217,7 @@ def _report(shown: Printable, report: Report, room: int) -> list[Block]:
     tables = report.audit["tables"]
     if not tables:
         return [Heading(_("Tables audited")), Paragraph(_("none"))]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for table in tables:
         known = table if isinstance(table, dict) and isinstance(table.get("table"), str) else {}
         name = known.get("table", "") or json.dumps(table, ensure_ascii=False)

@@ -27,6 +27,10 @@ def add_certificate(made: typer.Typer) -> None:
         journal: Annotated[
             Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
         ] = None,
+        tsa_cert: Annotated[
+            list[Path] | None,
+            typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),
+        ] = None,
         made_at: Annotated[
             str | None,
             typer.Option("--made-at", metavar="TIME", help=_("When it is made, as 2026-11-23T22:00:00Z, to make the same PDF again.")),
@@ -38,7 +42,7 @@ def add_certificate(made: typer.Typer) -> None:
         from anchoring.evidence_main import read_evidence
         from anchoring.journal_scan import scan_journal
         from api import certificate as pages
-        from api.evidence_commands import trusted_file
+        from api.evidence_commands import checked_stamp, trusted_file
         from ledger.files import write_durably
 
         when = _moment(made_at)
@@ -49,7 +53,8 @@ def add_certificate(made: typer.Typer) -> None:
             raise LedgerError("a certificate is made of evidence, not of Chainpoint receipts: export the record with --format evidence")
         proved = verify_evidence(data, trusted)
         later = None if journal is None else scan_journal(journal, proved)
-        content = pages.certificate(pages.Verified(data, proved, later, sha256(trusted_bytes).digest()), when)
+        stamp = checked_stamp(proved, tsa_cert or [])
+        content = pages.certificate(pages.Verified(data, proved, later, sha256(trusted_bytes).digest(), stamp), when)
         try:
             write_durably(output, content)
         except OSError as error:

@@ -133,7 +133,7 @@ def app() -> typer.Typer:
             return _show_receipts(verify_receipts(data, trusted), as_json)
         proved = verify_evidence(data, trusted)
         later = None if journal is None else scan_journal(journal, proved)
-        stamp = _checked_stamp(proved, tsa_cert or [])
+        stamp = checked_stamp(proved, tsa_cert or [])
         if as_json:
             about = shown(proved, later, values=values)
             if stamp is not None and proved.stamped is not None:
@@ -182,7 +182,7 @@ def app() -> typer.Typer:
     return made
 
 
-def _checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:
+def checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:
     """What the evidence's time stamp says, None where there is none or no root is trusted. LedgerError where one is missed."""
     if not certificates:
         return None

@@ -37,13 +37,14 @@ def origin(version: Version) -> str:
     return _("sealed when written") if version.kind == "written" else _("sealed when changed")
 
 
-def proved_sentences(proved: Proved, name: str, later: Later | None) -> list[str]:
-    """What is proved; `name` is the institution's, as it is to be printed."""
+def proved_sentences(proved: Proved, name: str, later: Later | None, stamp: str | None) -> list[str]:
+    """What is proved. As they are to be printed: `name` the institution's, `stamp` when and by whom the evidence was stamped."""
     anchored, subject = proved.anchored, proved.subject
     about = {"name": name, "number": anchored.institution, "block": anchored.block}
     if not isinstance(subject, Record):
         first = _("{name} (institution {number}) has had this report in its journal, anchored on the chain, since block {block}.")
-        return [first.format(**about), _("What was audited is the beginning of this very journal."), _firmly(anchored)]
+        made = [first.format(**about), _("What was audited is the beginning of this very journal.")]
+        return [*made, *_stamped(stamp), _firmly(anchored)]
     about["version"] = subject.last.number
     if proved.kind == "history":
         first = _("{name} (institution {number}) has had versions 1 to {version} of this record in its journal, anchored on the chain, "
@@ -63,10 +64,10 @@ def proved_sentences(proved: Proved, name: str, later: Later | None) -> list[str
         )
     if later is not None and later.excluded(proved):
         made.append(_("No later version: all {size} entries up to the checkpoint were looked through.").format(size=later.size))
-    return [*made, _firmly(anchored)]
+    return [*made, *_stamped(stamp), _firmly(anchored)]
 
 
-def unproved_sentences(proved: Proved, hidden: str, later: Later | None) -> list[str]:
+def unproved_sentences(proved: Proved, hidden: str, later: Later | None, stamp: str | None) -> list[str]:
     """What is not proved; `hidden` are the names of the columns that are not shown, as they are to be printed."""
     made = []
     if isinstance(proved.subject, Record):
@@ -78,6 +79,8 @@ def unproved_sentences(proved: Proved, hidden: str, later: Later | None) -> list
                     .format(block=proved.anchored.header_block))  # fmt: skip
     if isinstance(proved.subject, Record):
         made.append(_("Who wrote it, as a person: the entry names its author by a code that only the institution can resolve."))
+    if proved.stamped is not None and stamp is None:
+        made.append(_("What the file's time stamp says: it was not checked."))
     return [
         *made,
         _("The exact time: that of sealing is the institution's word, that of the block its sealers'."),
@@ -105,6 +108,10 @@ def _unproved_of_record(proved: Proved, record: Record, hidden: str, later: Late
     if any(version.values is None and version.kind != "deleted" for version in record.versions):
         made.append(_("Why content is not shown: whoever holds evidence can leave content out."))
     return made
+
+
+def _stamped(stamp: str | None) -> list[str]:
+    return [] if stamp is None else [_("It all existed at the time of its time stamp: {stamp}.").format(stamp=stamp)]
 
 
 def _firmly(anchored: Anchored) -> str:

@@ -11,12 +11,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from authority import Authority
 from evidence_vectors import VECTORS
+from evidence_world import World as Made
 
+from anchoring.container import encode
 from anchoring.evidence import Proved, verify_evidence
 from anchoring.journal_scan import scan_journal
 from anchoring.network import read_network
-from anchoring.opening import Record, Report, Version
+from anchoring.opening import Report
 from api import cli, pdf_font
 from api.certificate import ATTACHED, Verified, certificate, certificate_document
 from api.language import set_language
@@ -240,6 +243,24 @@ def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         cli.main(["evidence", "certificate", *map(str, arguments)])
     return int(ended.value.code or 0)
+
+
+@printed
+def test_a_time_stamp_is_proved_where_its_root_is_given_and_else_said_to_be_unchecked(tmp_path, capsys):
+    made, authority, file = Made(), Authority(), tmp_path / "stamped.json"
+    bare = verify_evidence(encode(made.parts("record") | {"timestamp": made.stamped()}), made.network())
+    file.write_bytes(encode(made.parts("record") | {"timestamp": made.stamped(authority.token(bare.stamped.digest))}))
+    given, output = (file, "--network", VECTORS / "clique-1.network.json", "-o", tmp_path / "out.pdf"), tmp_path / "out.pdf"
+    assert run(*given) == 0
+    text = text_of(output.read_bytes(), tmp_path)
+    assert "time stamp says: it was not checked" in text and "It all existed" not in text
+    assert run(*given, "--tsa-cert", authority.pem(tmp_path / "root.pem")) == 0
+    text = text_of(output.read_bytes(), tmp_path)
+    assert re.search(r"It all existed at the time of its time stamp: \S+Z by CN=Test TSA", text) and "not checked" not in text
+    output.unlink()
+    capsys.readouterr()
+    assert run(*given, "--tsa-cert", Authority().pem(tmp_path / "other.pem")) == 1
+    assert "timestamp: " in capsys.readouterr().err and not output.exists()
 
 
 @printed
