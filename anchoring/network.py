@@ -89,11 +89,16 @@ def decode_network(data: bytes) -> Network:
 
 def read_network(path: Path) -> Network:
     """The network file at `path`. OSError as it comes."""
+    return decode_network(network_bytes(path))
+
+
+def network_bytes(path: Path) -> bytes:
+    """The bytes of the network file at `path`, no more than one may have. OSError as it comes."""
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise NetworkInvalid(f"{path} is too large for a network file")
-    return decode_network(data)
+    return data
 
 
 def exact_hex(text: object) -> bytes:

@@ -13,6 +13,7 @@ import typer
 from anchoring.evidence_main import iso
 from anchoring.opening import Record, Report, Version
 from api import console
+from api.certificate_command import add_certificate
 from api.console import print_json, say
 from api.errors import FINDINGS
 from api.language import _
@@ -35,7 +36,7 @@ OutputOption = Annotated[
 
 
 def app() -> typer.Typer:
-    """`careseal evidence export|verify|refresh`."""
+    """`careseal evidence export|verify|refresh|certificate`."""
     made = typer.Typer(no_args_is_help=True, help=_("Make and verify evidence files."))
 
     @made.command("export", help=_("Write the evidence of a record, of many records, or of an audit."))
@@ -132,7 +133,7 @@ def app() -> typer.Typer:
             return _show_receipts(verify_receipts(data, trusted), as_json)
         proved = verify_evidence(data, trusted)
         later = None if journal is None else scan_journal(journal, proved)
-        stamp = _checked_stamp(proved, tsa_cert or [])
+        stamp = checked_stamp(proved, tsa_cert or [])
         if as_json:
             about = shown(proved, later, values=values)
             if stamp is not None and proved.stamped is not None:
@@ -177,10 +178,11 @@ def app() -> typer.Typer:
             fresh, proved = refresh_evidence(data, w3, known)
         return _written(output, fresh, proved.anchored.size, proved.anchored.block, as_json)
 
+    add_certificate(made)
     return made
 
 
-def _checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:
+def checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:
     """What the evidence's time stamp says, None where there is none or no root is trusted. LedgerError where one is missed."""
     if not certificates:
         return None
@@ -318,9 +320,15 @@ def _say_origin(version: Version, *, alone: bool) -> None:
 
 def read_trusted(path: Path) -> Network:
     """The network file at `path`. LedgerError where it cannot be read, NetworkInvalid where it is none."""
-    from anchoring.network import read_network
+    return trusted_file(path)[0]
+
+
+def trusted_file(path: Path) -> tuple[Network, bytes]:
+    """The same, and its bytes."""
+    from anchoring.network import decode_network, network_bytes
 
     try:
-        return read_network(path)
+        data = network_bytes(path)
     except OSError as error:
         raise LedgerError(f"cannot read the network file {path}: {error.strerror}") from error
+    return decode_network(data), data

@@ -49,7 +49,7 @@ def app() -> typer.Typer:
         from ledger.persons import open_key_file
         from ledger.tables import find_table
 
-        span = _moment("--from", begin), _moment("--until", end)
+        span = moment("--from", begin), moment("--until", end)
         key, secret = open_key_file(by, key_passphrase(key_passphrase_file, by)), passphrase(passphrase_file)
         with Home.open(home, lambda: secret) as opened_home:
             attached = find_table(opened_home, table)
@@ -117,7 +117,7 @@ def _window(home: Home, named: str) -> Window:
     return windows[named]
 
 
-def _moment(option: str, text: str) -> int:
+def moment(option: str, text: str) -> int:
     """A time as milliseconds since 1970 UTC; without an offset it is UTC. LedgerError where it is none."""
     try:
         found = datetime.fromisoformat(text)

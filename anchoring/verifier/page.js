@@ -64,7 +64,7 @@ function report(t) {
         case "unknown":
             return [banner("unknown", t.unknown, t[outcome.text], element("span", { lang: "en" }, outcome.error.message))];
         case "unrecognised":
-            return [banner("unknown", t.unknown, filled(t.dropped, outcome))];
+            return [banner("unknown", t.unknown, filled(t[outcome.text], outcome))];
         default:
             return [element("p", { class: "waiting" }, t[outcome.state])];
     }
@@ -91,33 +91,27 @@ function journalOf(files) {
     return found.length ? new Map(found) : null;
 }
 
-// All files below a dropped entry, with their paths.
-async function walk(entry) {
-    if (entry.isFile) return [[entry.fullPath, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
-    const reader = entry.createReader();
-    const found = [];
-    for (;;) {
-        const more = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // at most 100 at a time
-        if (!more.length) return found;
-        for (const inner of more) found.push(...(await walk(inner)));
-    }
+function refuse(text, name) {
+    outcome = { state: "unrecognised", text, name };
+    show();
 }
 
-async function take(entries) {
-    const folders = entries.filter((entry) => entry.isDirectory);
-    const files = (await Promise.all(entries.filter((entry) => entry.isFile).map(walk))).flat();
-    if (folders.length) chosen.journal = journalOf((await Promise.all(folders.map(walk))).flat());
-    for (const [, file] of files) {
+async function take(files) {
+    for (const file of files) {
         const start = new TextDecoder().decode(await file.slice(0, 2 ** 20).arrayBuffer());
         if (/"careseal"\s*:\s*"network\//.test(start)) chosen.network = file;
         else if (/"(careseal|audit|chain)"\s*:/.test(start)) chosen.evidence = file;
-        else {
-            outcome = { state: "unrecognised", name: file.name };
-            show();
-            return;
-        }
+        else return refuse("dropped", file.name);
     }
-    await refresh();
+    return refresh();
+}
+
+// From a page that is a file itself, browsers let no dropped folder be read.
+function dropped(event) {
+    event.preventDefault();
+    const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+    if (items.some((item) => item.webkitGetAsEntry()?.isDirectory)) refuse("droppedFolder", "");
+    else take(items.map((item) => item.getAsFile()));
 }
 
 function listen() {
@@ -134,10 +128,7 @@ function listen() {
         refresh();
     });
     document.addEventListener("dragover", (event) => event.preventDefault());
-    document.addEventListener("drop", (event) => {
-        event.preventDefault();
-        take(Array.from(event.dataTransfer.items, (item) => item.webkitGetAsEntry()).filter(Boolean));
-    });
+    document.addEventListener("drop", dropped);
     for (const button of document.querySelectorAll("[data-language]")) {
         button.addEventListener("click", () => {
             language = button.dataset.language;

@@ -58,7 +58,8 @@ const PAGE = {
         networkHint: "请从联盟处另行取得，并核对其 SHA-256；随证据一起送来的网络文件不能证明任何事情。",
         journal: "导出的存证日志（文件夹，可选）",
         journalHint: "用于查明是否有更新的版本。",
-        drop: "也可以把文件或文件夹拖到页面上。",
+        drop: "也可以把文件拖到页面上。",
+        droppedFolder: "请用“选择文件夹”按钮选择导出的存证日志。",
         dropped: "无法辨认的文件：{name}。证据文件和网络文件都是 JSON。",
         chooseFile: "选择文件",
         chooseFolder: "选择文件夹",
@@ -138,8 +139,6 @@ const PAGE = {
         aboutText: "本页是独立的核验程序：不联网、不执行文件中的任何内容，并与命令行核验程序逐例对照。本页本身也须可信：请将其文件的 SHA-256 与 careseal evidence page 和发布说明给出的值比对。",
         notChecked: "不在此核验：时间戳（RFC 3161）、Chainpoint 收据、证书的 PDF。",
         licences: "所用程序库的许可",
-        noscript: "核验需要 JavaScript；本页不会联网。",
-        language: "语言",
     },
     en: {
         title: "Careseal evidence check",
@@ -149,7 +148,8 @@ const PAGE = {
         networkHint: "Get it from the consortium itself and compare its SHA-256: a network file that came with the evidence proves nothing.",
         journal: "Exported journal (folder, optional)",
         journalHint: "Tells whether there is a later version.",
-        drop: "Files and folders can be dropped on this page, too.",
+        drop: "Files can be dropped on this page, too.",
+        droppedFolder: "Choose the exported journal with the button for folders.",
         dropped: "Not recognised: {name}. Evidence and network file are JSON.",
         chooseFile: "Choose file",
         chooseFolder: "Choose folder",
@@ -229,8 +229,6 @@ const PAGE = {
         aboutText: "This page is a verifier of its own: it uses no network, runs nothing that is in a file, and is tested case by case against the program's. The page itself must be trusted, too: compare the SHA-256 of its file with what careseal evidence page and the release notes say.",
         notChecked: "Not checked here: time stamps (RFC 3161), Chainpoint receipts, certificates as PDF.",
         licences: "Licences of the libraries used",
-        noscript: "Checking needs JavaScript; this page uses no network.",
-        language: "Language",
     },
 };
 

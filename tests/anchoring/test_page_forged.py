@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from browser import Verifier, browser
@@ -16,11 +17,14 @@ from evidence_world import SEALERS, CliqueChain, World, chain_part, journal, see
 from test_page import agree, as_page
 
 from anchoring.container import encode, plain
-from anchoring.errors import NetworkInvalid
+from anchoring.errors import EvidenceInvalid, NetworkInvalid
 from anchoring.evidence import verify_evidence
+from anchoring.journal_scan import scan_journal
 from anchoring.network import decode_network, encode_network
+from anchoring.tlog import encode_bundle
 from ledger import canonical, rowcodec
 from ledger.commitment import commit, record_secret
+from ledger.errors import LedgerError
 from ledger.wire import EventEntry, Flag, Kind, RecordEntry, decode_entry, encode_event, encode_record
 from node import strict_rlp
 
@@ -195,6 +199,73 @@ def test_entries_are_refused_alike(page):
         tried[name] = encode(world.parts("latest") | plain(own))  # type: ignore[operator]
     links = agree(page, world.network(), tried, encode(world.parts("latest")))
     assert {None, "record", "configuration"} == set(links)
+
+
+@pytest.mark.parametrize("flag", list(Flag))
+def test_flags_are_read_alike(page, flag):
+    forged, whole = Forged(), journal().entries[PLACE]
+    place = forged.entry(whole[:10] + (Flag.CONTENT | flag).to_bytes(2, "big") + whole[12:])
+    forged.journal.contents[place] = forged.journal.contents[PLACE]
+    world = forged.world()
+    data, network = of_record(world, 1, place), world.network()
+    assert page.one(data, encode_network(network))["proved"] == as_page(verify_evidence(data, network))
+
+
+@pytest.mark.parametrize("kind", [0, *range(4, 32), 255])
+def test_events_that_look_like_the_record_are_judged_alike(page, kind, tmp_path):
+    forged = Forged()
+    record = forged.journal.entries[PLACE][12:28]
+    forged.entry(bytes([1, kind]) + bytes(10) + record + bytes(12))
+    forged.entry(b"short")
+    world = forged.world()
+    _exported(world.journal.entries, tmp_path)
+    data, network = encode(world.parts("record-pgtext")), world.network()
+    found = page.one(data, encode_network(network), tmp_path)
+    try:
+        index = scan_journal(tmp_path, verify_evidence(data, network)).index
+    except EvidenceInvalid as error:
+        assert found == {"link": error.link} and kind not in set(Kind)
+    else:
+        assert found["later"]["index"] == index and kind in set(Kind)
+
+
+@pytest.mark.parametrize("what", ["whole", "longer export", "cut", "added", "other entry", "swapped", "twice", "second history", "nothing"])
+def test_exported_journals_are_judged_alike(page, what, tmp_path):
+    forged = Forged()
+    if what in ("second history", "twice"):
+        entry = forged.journal.entries[PLACE]
+        forged.entry(entry if what == "twice" else entry[:28] + b"\0\0\0\5" + entry[32:37] + b"\7" + entry[38:])
+    for number in range(600):
+        forged.entry(bytes([1, Kind.AUDIT]) + bytes(6) + seed(f"event {number}"))
+    world = forged.world()
+    data, network = encode(world.parts("record-pgtext")), world.network()
+    entries = list(world.journal.entries)
+    entries[3:5] = reversed(entries[3:5]) if what == "swapped" else entries[3:5]
+    entries[40] = entries[41] if what == "other entry" else entries[40]
+    _exported(entries + [b"later"] * 20 if what == "longer export" else entries, tmp_path)
+    bundle = tmp_path / "tile" / "entries" / "001"
+    if what in ("cut", "added"):
+        bundle.write_bytes(bundle.read_bytes()[:-1] if what == "cut" else bundle.read_bytes() + b"\0")
+    if what == "nothing":
+        bundle.unlink()
+    found = page.one(data, encode_network(network), tmp_path)
+    try:
+        later = scan_journal(tmp_path, verify_evidence(data, network))
+        assert found["later"] == {"version": later.version, "index": later.index, "isLast": later.index == PLACE, "size": later.size}
+        assert what in ("whole", "longer export")
+    except EvidenceInvalid as error:
+        assert found == {"link": error.link} == {"link": "journal"}
+    except LedgerError:
+        assert what == "nothing" and str(found["link"]).startswith("JournalUnreadable: ")
+
+
+def _exported(entries: Sequence[bytes], folder: Path) -> None:
+    for number in range(-(-len(entries) // 256)):
+        run = entries[256 * number : 256 * (number + 1)]
+        path = folder / "tile" / "entries" / (f"{number:03d}" if len(run) == 256 else f"{number:03d}.p/{len(run)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_bundle(run))
+    (folder / "checkpoint").write_bytes(b"")
 
 
 def test_network_files_are_read_and_refused_alike(page):

@@ -794,7 +794,7 @@ def _record(parts: dict[str, Any]) -> tuple[str, bytes, list[Version], list[str]
     with _Link("configuration") as check:
         table = document["attach"]
         names = [column["name"] for column in table["columns"]]
-        check(all(isinstance(name, str) for name in names) and 0 < len(table["key_kinds"]) <= len(names), "no table")
+        check(all(isinstance(name, str) for name in names) and isinstance(keys := table["key_kinds"], list) and 0 < len(keys) <= len(names), "no table")
         texts = (table["encoding"], table["table"], table["source_table"])
         check(all(isinstance(text, str) for text in texts) and type(table["id"]) is int, "no table")
         check(parts["configuration"]["index"] < listed[0]["index"], "younger than the record's entry")

@@ -93,7 +93,7 @@ def test_entries_tree_and_document() -> None:
     committed = stranger.document_commitment(raw("entries", "salt"), document)
     assert committed.hex() == shown["its commitment"]
     entries = [bytes.fromhex(value) for name, value in shown.items() if name.startswith("entry ")]
-    assert stranger.configuration_commitment(entries[0]) == committed
+    assert stranger.event_commitment(entries[0], 16) == committed
     written, deleted = stranger.record_entry(entries[1]), stranger.record_entry(entries[2])
     assert (written.kind, written.flags, written.columns, deleted.kind, deleted.flags, deleted.version) == (1, 3, 6, 3, 0x2008, 2)
     leaves = [stranger.leaf(entry) for entry in entries]
