@@ -34,6 +34,7 @@ check: $(DEV)
 	.venv/bin/lint-imports
 	.venv/bin/vulture
 	$(PY) -m contracts.compile --check
+	$(PY) -m anchoring.page --check
 
 bench: $(DEV)
 	$(PY) -m bench
@@ -45,6 +46,7 @@ lock:
 
 artifacts: $(DEV)
 	$(PY) -m contracts.compile
+	$(PY) -m anchoring.page
 
 clean:
 	rm -rf .venv demo-homes build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -24,8 +24,9 @@ SHIPPED = Path(__file__).parent / "verifier.html"
 FIRST = "page.js"
 LIBRARIES = {"@noble/hashes/": "noble-hashes", "@noble/curves/": "noble-curves"}  # import prefix -> folder under vendor
 
-_IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from ["\']([^"\']+)["\'];$', re.MULTILINE)
-_EXPORT_FROM = re.compile(r'^export \{([^}]*)\} from ["\']([^"\']+)["\'];$', re.MULTILINE)
+_FROM = r'from ["\'](?P<module>[^"\']+)["\'];$'
+_IMPORT = re.compile(r"^import (?:\{([^}]*)\}|\* as (\w+)) " + _FROM, re.MULTILINE)
+_EXPORT_FROM = re.compile(r"^export \{([^}]*)\} " + _FROM, re.MULTILINE)
 _EXPORT_LIST = re.compile(r"^export \{([^}]*)\};$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:const|class|function|async function) (\w+))", re.MULTILINE)
 _LEFT = re.compile(r"^\s*(?:import|export)\b(?!\()", re.MULTILINE)
@@ -73,9 +74,8 @@ def _take(path: Path, done: dict[Path, str], above: tuple[Path, ...]) -> None:
     if path in above:
         raise ValueError(f"{path.name} imports itself")
     text = path.read_text(encoding="utf-8")
-    needed = [_resolved(path, found[3]) for found in _IMPORT.finditer(text)] + [_resolved(path, found[2]) for found in _EXPORT_FROM.finditer(text)]
-    for other in needed:
-        _take(other, done, (*above, path))
+    for found in (*_IMPORT.finditer(text), *_EXPORT_FROM.finditer(text)):
+        _take(_resolved(path, found["module"]), done, (*above, path))
     done[path] = _module(path, text)
 
 
@@ -84,11 +84,11 @@ def _module(path: Path, text: str) -> str:
     exported: dict[str, str] = {}  # name outside -> name inside
 
     def imported(found: re.Match[str]) -> str:
-        names = found[2] or "{ " + ", ".join(f"{inner}: {outer}" if inner != outer else inner for inner, outer in _names(found[1]).items()) + " }"
-        return f"const {names} = {_variable(_resolved(path, found[3]))};"
+        names = found[2] or f"{{ {_written(_names(found[1]))} }}"
+        return f"const {names} = {_variable(_resolved(path, found['module']))};"
 
     def passed_on(found: re.Match[str]) -> str:
-        other = _variable(_resolved(path, found[2]))
+        other = _variable(_resolved(path, found["module"]))
         exported.update({outer: f"{other}.{inner}" for inner, outer in _names(found[1]).items()})
         return ""
 
@@ -105,9 +105,13 @@ def _module(path: Path, text: str) -> str:
         body = pattern.sub(replacement, body)
     if left := _LEFT.search(_without_comments(body)):
         raise ValueError(f"{path.name}: {left[0].strip()} of a form that is not understood")
-    returned = ", ".join(outer if outer == inner else f"{outer}: {inner}" for outer, inner in exported.items())
     name = path.relative_to(SOURCES).as_posix()
-    return f"\n// {name}\nconst {_variable(path)} = (() => {{\n{body.strip()}\nreturn {{ {returned} }};\n}})();\n"
+    return f"\n// {name}\nconst {_variable(path)} = (() => {{\n{body.strip()}\nreturn {{ {_written(exported)} }};\n}})();\n"
+
+
+def _written(pairs: Mapping[str, str]) -> str:
+    """Members of an object, or of a pattern that takes it apart."""
+    return ", ".join(name if name == value else f"{name}: {value}" for name, value in pairs.items())
 
 
 def _without_comments(text: str) -> str:

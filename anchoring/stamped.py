@@ -44,7 +44,7 @@ def open_stamped(part: Part, last: int, checkpoint: Part, network: Network) -> S
         size, root = receipt["size"], exact_hex(receipt["root"])
         place = receipt["chain_id"], receipt["journals"], receipt["institution"], receipt["generation"]
         expected = network.chain_id, "0x" + network.journals.hex(), checkpoint["institution"], checkpoint["generation"]
-        if place != expected:
+        if place != expected or any(isinstance(part, bool) for part in place):
             raise EvidenceInvalid("timestamp", "the stamped receipt is of another journal")
         if size <= last:
             raise EvidenceInvalid("timestamp", "the stamped receipt is older than what the evidence shows")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ OutputOption = Annotated[
 
 
 def app() -> typer.Typer:
-    """`careseal evidence export|verify|refresh|certificate`."""
+    """`careseal evidence export|verify|refresh|certificate|page`."""
     made = typer.Typer(no_args_is_help=True, help=_("Make and verify evidence files."))
 
     @made.command("export", help=_("Write the evidence of a record, of many records, or of an audit."))
@@ -179,7 +180,28 @@ def app() -> typer.Typer:
         return _written(output, fresh, proved.anchored.size, proved.anchored.block, as_json)
 
     add_certificate(made)
+    made.command("page", help=_("Write the web page that verifies evidence in a browser, offline, and print its SHA-256."))(write_page)
     return made
+
+
+def write_page(
+    output: Annotated[Path, typer.Option("--output", "-o", help=_("The HTML file to write."))], as_json: JsonOption = False
+) -> None:
+    """`careseal evidence page`."""
+    from anchoring.page import page
+    from ledger.files import write_durably
+
+    data = page()
+    digest = sha256(data).hexdigest()
+    try:
+        write_durably(output, data)
+    except OSError as error:
+        raise LedgerError(f"cannot write {output}: {error.strerror}") from error
+    if as_json:
+        return print_json({"file": str(output), "bytes": len(data), "sha256": digest})
+    say("{file}: {bytes} bytes", file=output, bytes=len(data))
+    say("SHA-256 {digest}: every copy of this release's page has it", digest=digest)
+    return None
 
 
 def checked_stamp(proved: Proved, certificates: list[Path]) -> Stamp | None:

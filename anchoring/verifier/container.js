@@ -82,6 +82,9 @@ const KINDS = {
     audit: { audit: object({ ...DOCUMENT, consistency: PROOF }) },
 };
 
+// What a file of any kind may have besides.
+const OPTIONAL = { timestamp: object({ consistency: PROOF, receipt: hex, token: hex }) };
+
 // The parts of an evidence file, with bytes for hex.
 export function readContainer(data) {
     demand(data.length <= MAX_BYTES, `larger than ${MAX_BYTES} bytes`);
@@ -96,5 +99,6 @@ export function readContainer(data) {
     demand(isObject(values) && typeof values.careseal === "string" && values.careseal.startsWith("evidence/"), "not Careseal evidence");
     demand(values.careseal === VERSION, `${values.careseal.slice(0, 40)}, this page reads ${VERSION}`);
     demand(typeof values.kind === "string" && Object.hasOwn(KINDS, values.kind), "evidence of a kind that this page does not know");
-    return object({ ...FORMAT, ...KINDS[values.kind] })(values);
+    const given = "timestamp" in values ? OPTIONAL : {};
+    return object({ ...FORMAT, ...KINDS[values.kind], ...given })(values);
 }

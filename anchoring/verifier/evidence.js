@@ -7,6 +7,7 @@ import { readContainer } from "./container.js";
 import { readHeader } from "./header.js";
 import { readNetwork } from "./network.js";
 import * as qbft from "./qbft.js";
+import { stampedSize } from "./stamped.js";
 import { openSubject } from "./subject.js";
 import { provedAccount, provedWord, slotOf } from "./trie.js";
 
@@ -19,7 +20,10 @@ export function verify(evidence, networkFile) {
     const network = readNetwork(networkFile);
     const parts = linked("container", () => readContainer(evidence));
     const subject = openSubject(parts);
-    return { kind: parts.kind, anchored: anchoredBy(parts, network), ...subject };
+    const anchored = anchoredBy(parts, network);
+    const last = parts.kind === "audit" ? subject.entry : subject.versions[subject.versions.length - 1].entry;
+    const stamp = "timestamp" in parts ? linked("timestamp", () => stampedSize(parts.timestamp, last, parts.checkpoint, network)) : null;
+    return { kind: parts.kind, anchored, stamp, ...subject };
 }
 
 function anchoredBy(parts, network) {

@@ -83,6 +83,7 @@ function unprovedItems(proved, later, t) {
     const { anchored } = proved;
     const items = proved.kind === "audit" ? [t.unprovedAudit] : unprovedOfRecord(proved, later, t);
     if (!anchored.final && anchored.sealers.length) items.push(t.unprovedFork);
+    if (proved.stamp !== null) items.push(filled(t.unprovedStamp, { size: proved.stamp }));
     return [...items, t.unprovedTimes, t.unprovedTruth];
 }
 

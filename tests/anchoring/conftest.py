@@ -1,4 +1,4 @@
-"""Worlds for the tests of durability and publication."""
+"""Worlds for the tests of durability and publication; a browser for those of the verifier page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from browser import Verifier, browser
 from tessera import fsck  # noqa: F401 - a fixture
 from world import World
 
@@ -34,3 +35,18 @@ def sealed(world):
     """The same with the baseline sealed and anchored."""
     world.ok("seal")
     return world
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium; not for longer, for Playwright keeps an event loop running that other tests cannot do with."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(chromium):
+    """The verifier page, called as programs call it."""
+    opened = chromium.new_page()
+    yield Verifier(opened)
+    opened.close()

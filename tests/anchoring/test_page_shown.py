@@ -1,4 +1,4 @@
-"""The page as people use it, in Chromium: files chosen and dropped, both languages, a phone, the keyboard; and that it is closed to all else."""
+"""The page as people use it, in Chromium: files chosen and dropped, both languages, a phone, the keyboard; closed to all else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from browser import browser
 from evidence_vectors import VECTORS
 from evidence_world import World, journal
 from playwright.sync_api import Browser, Page, expect
@@ -22,12 +21,6 @@ from ledger import rowcodec
 from ledger.wire import Kind
 
 TRUST = str(VECTORS / "clique-1.network.json")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
 
 
 @pytest.fixture
@@ -77,7 +70,8 @@ def test_vendored_libraries_are_those_of_their_list():
 
 
 @pytest.mark.parametrize(("source", "words"), [
-    ('import "./bytes.js";\n', "not understood"), ('import x from "./bytes.js";\n', "not understood"), ("export default 7;\n", "not understood"),
+    ('import "./bytes.js";\n', "not understood"), ('import x from "./bytes.js";\n', "not understood"),
+    ("export default 7;\n", "not understood"),
     ('export * from "./bytes.js";\n', "not understood"), ('import { a } from "left-pad";\n', "not vendored"),
     ('import { a } from "./page.js";\n', "imports itself"), ("const a = '</script>';\n", "would end its element"),
 ])  # fmt: skip
@@ -102,7 +96,9 @@ def test_the_policy_allows_the_one_script_and_the_one_style_and_nothing_else():
     rest = text.replace(script, "").replace(style, "")
     assert not re.search(r"\b(?:src|href|action|on[a-z]+|style)=", rest)
     own = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.js"))
-    assert not re.search(r"\b(?:eval|Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write|fetch|XMLHttpRequest|WebSocket|import)\(", own)
+    assert not re.search(
+        r"\b(?:eval|Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write|fetch|XMLHttpRequest|WebSocket|import)\(", own
+    )
 
 
 LOADED = "new Promise((done, failed) => { const it = %s; it.onload = it.onmessage = done; it.onerror = failed; %s })"
@@ -156,7 +152,10 @@ def test_both_languages_have_every_text(chromium):
 
 def test_every_link_has_a_name_in_both_languages(chromium):
     links = module(chromium, "texts.js", "LINKS")
-    named = set(re.findall(r'(?:Broken|linked)\("(\w+)"', "".join(path.read_text() for path in SOURCES.glob("*.js")))) | {"audit", "configuration"}
+    named = set(re.findall(r'(?:Broken|linked)\("(\w+)"', "".join(path.read_text() for path in SOURCES.glob("*.js")))) | {
+        "audit",
+        "configuration",
+    }
     assert set(links["zh"]) == set(links["en"]) == named
 
 
@@ -176,9 +175,9 @@ def test_sm3_gives_the_digests_of_the_standard(chromium, message, digest):
 def test_valid_evidence_is_shown_with_what_is_proved_and_what_is_not(shown):
     choose(shown, "valid-record.json")
     text = result(shown, "VALID")
-    for words in ("第一医院 First Hospital (institution 3) sealed what is shown below (version 3)", "in block 7", "Confirmed, not final: 1 of 1",
-                  "This is an amendment", "by a writer who is not declared", "Later versions are not excluded",
-                  "as evidence shows 中文", "empty (NULL)", "00ff", "1099511627776", "main.visit"):  # fmt: skip
+    for words in ("第一医院 First Hospital (institution 3) sealed what is shown below (version 3)", "in block 7",
+                  "Confirmed, not final: 1 of 1", "This is an amendment", "by a writer who is not declared",
+                  "Later versions are not excluded", "as evidence shows 中文", "empty (NULL)", "00ff", "1099511627776", "main.visit"):  # fmt: skip
         assert words in text
     data = (VECTORS / "valid-record.json").read_bytes()
     assert sha256(data).hexdigest() in text and "Sealed when written" not in text
@@ -198,7 +197,8 @@ def test_chinese_readers_see_chinese(shown):
 
 
 @pytest.mark.parametrize(("vector", "network", "link", "english", "chinese"), [
-    ("broken-row-edited.json", "clique-1", "record", "Record", "记录"), ("broken-truncated.json", "clique-1", "container", "File format", "文件格式"),
+    ("broken-row-edited.json", "clique-1", "record", "Record", "记录"),
+    ("broken-truncated.json", "clique-1", "container", "File format", "文件格式"),
     ("broken-clique-foreign.json", "clique-1", "seal", "Commit seals", "验证签章"),
     ("broken-too-few-sealers.json", "clique-3", "confirmation", "Confirmation", "区块确认"),
 ])  # fmt: skip
@@ -285,9 +285,15 @@ def test_everything_is_reached_by_keyboard(shown):
     shown.locator("h1").click()
     for _ in range(9):
         shown.keyboard.press("Tab")
-        reached.append(shown.evaluate("document.activeElement.id || document.activeElement.dataset?.language || document.activeElement.tagName"))
+        reached.append(
+            shown.evaluate("document.activeElement.id || document.activeElement.dataset?.language || document.activeElement.tagName")
+        )
     assert reached[:8] == ["zh", "en", "evidence", "network", "journal", "print", "SUMMARY", "SUMMARY"]
-    for name, label in (("evidence", "Evidence file"), ("network", "Network file (root of trust)"), ("journal", "Exported journal (folder, optional)")):
+    for name, label in (
+        ("evidence", "Evidence file"),
+        ("network", "Network file (root of trust)"),
+        ("journal", "Exported journal (folder, optional)"),
+    ):
         expect(shown.locator(f"#{name}")).to_have_accessible_name(label)
 
 

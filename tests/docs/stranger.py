@@ -793,8 +793,8 @@ def _record(parts: dict[str, Any]) -> tuple[str, bytes, list[Version], list[str]
     document = _document("configuration", parts["configuration"], 16, checkpoint)
     with _Link("configuration") as check:
         table = document["attach"]
-        names = [column["name"] for column in table["columns"]]
-        check(all(isinstance(name, str) for name in names) and isinstance(keys := table["key_kinds"], list) and 0 < len(keys) <= len(names), "no table")
+        names, keys = [column["name"] for column in table["columns"]], table["key_kinds"]
+        check(all(isinstance(name, str) for name in names) and isinstance(keys, list) and 0 < len(keys) <= len(names), "no table")
         texts = (table["encoding"], table["table"], table["source_table"])
         check(all(isinstance(text, str) for text in texts) and type(table["id"]) is int, "no table")
         check(parts["configuration"]["index"] < listed[0]["index"], "younger than the record's entry")
@@ -898,7 +898,7 @@ def _stamped_receipt(parts: dict[str, Any], last: int, network: dict[str, Any]) 
         check(receipt.keys() == _RECEIPT and receipt["careseal"] == "receipt/1" and type(receipt["size"]) is int, "no receipt")
         place = [receipt[name] for name in ("chain_id", "journals", "institution", "generation")]
         mine = [network["chain_id"], "0x" + network["journals"].hex(), checkpoint["institution"], checkpoint["generation"]]
-        check(place == mine and receipt["size"] > last, "of another journal, or too old")
+        check(place == mine and bool not in map(type, place) and receipt["size"] > last, "of another journal, or too old")
         held = consistent(receipt["size"], checkpoint["size"], _hex(receipt["root"]), checkpoint["root"], part["consistency"])
         check(held, "of another history")
 
