@@ -194,6 +194,7 @@ class State:
         self.storage = {"account": prove(JOURNALS), "meta": prove_journals(meta.to_bytes(32, "big")),
                         "root": prove_journals(root.to_bytes(32, "big"))}  # fmt: skip
         self.institution = {"account": prove(CONSORTIUM), "name": NAME.encode(), "proof": prove_consortium(name.to_bytes(32, "big"))}
+        self.prove_account, self.prove_slot = prove, {JOURNALS: prove_journals, CONSORTIUM: prove_consortium}
 
 
 def _rlp_number(number: int) -> bytes:
