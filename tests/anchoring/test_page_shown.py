@@ -177,7 +177,8 @@ def test_valid_evidence_is_shown_with_what_is_proved_and_what_is_not(shown):
     text = result(shown, "VALID")
     for words in ("第一医院 First Hospital (institution 3) sealed what is shown below (version 3)", "in block 7",
                   "Confirmed, not final: 1 of 1", "This is an amendment", "by a writer who is not declared",
-                  "Later versions are not excluded", "as evidence shows 中文", "empty (NULL)", "00ff", "1099511627776", "main.visit"):  # fmt: skip
+                  "Later versions are not excluded", "as evidence shows 中文", "empty (NULL)", "00ff", "1099511627776",
+                  "main.visit"):  # fmt: skip
         assert words in text
     data = (VECTORS / "valid-record.json").read_bytes()
     assert sha256(data).hexdigest() in text and "Sealed when written" not in text
