@@ -37,7 +37,7 @@ CustodyOption = Annotated[
     Path | None, typer.Option("--custody-passphrase-file", help=_("File with a passphrase that opens the copy."))
 ]
 UntilOption = Annotated[
-    str | None, typer.Option("--until", help=_("Until when it stands at least, as YYYY-MM-DD; default: three years from now."))
+    str | None, typer.Option("--until", help=_("Until when the hold stands at least, as YYYY-MM-DD; default: three years from now."))
 ]
 NumberArgument = Annotated[int, typer.Argument(metavar="HOLD", min=1, help=_("The hold's number."))]
 
@@ -45,7 +45,7 @@ NumberArgument = Annotated[int, typer.Argument(metavar="HOLD", min=1, help=_("Th
 def app() -> typer.Typer:
     """`careseal hold create|extend|release|list|show|verify`."""
     made = typer.Typer(no_args_is_help=True, help=_("Put records under hold: sealed copies in a second place, and a list to sign."))
-    made.command("create", help=_("Copy records, encrypted, to a new folder; write the list; journal and anchor it."))(create)
+    made.command("create", help=_("Put records under hold: copy them, encrypted, to a new folder; write the list; journal and anchor it."))(create)
     made.command("extend", help=_("Add records, or later versions of held ones, to a hold; or prolong it."))(extend)
     made.command("release", help=_("End a hold: by both sides' keys, by a settlement, or after its term."))(release)
     made.command("list", help=_("List all holds."))(listed)
@@ -89,7 +89,7 @@ def create(
     if as_json:
         return print_json({"hold": hold.id, "records": len(chosen), "folder": hold.place, "list": str(pdf), "until": iso(end / 1000)})
     say("hold {number}: {count} records in {folder}, until {until}", number=hold.id, count=len(chosen), folder=to, until=iso(end / 1000))
-    say("list for both sides to sign: {pdf}", pdf=pdf)
+    say("list of the hold, for both sides to sign: {pdf}", pdf=pdf)
     return None
 
 
@@ -134,7 +134,7 @@ def extend(
         return print_json(values | {"list": str(pdf) if pdf else None})
     say("hold {number}: {count} records added, until {until}", number=hold.id, count=len(chosen), until=iso(end / 1000))
     if pdf:
-        say("list for both sides to sign: {pdf}", pdf=pdf)
+        say("list of the hold, for both sides to sign: {pdf}", pdf=pdf)
     return None
 
 

@@ -28,11 +28,11 @@ def _document(listed: Mapping[str, Any]) -> Document:
         Facts((
             (_("Institution"), listed["name"]),
             (_("Hold, part"), f"{listed['hold']}, {listed['part']}"),
-            (_("Made at"), listed["made_at"]),
-            (_("Stands at least until"), listed["until"]),
+            (_("Put under hold at"), listed["made_at"]),
+            (_("Held at least until"), listed["until"]),
             (_("Reason"), listed["reason"]),
             (_("Can be opened by"), ", ".join(map(_custodian, listed["custody"]))),
-            (_("Sealed file"), listed["file"]),
+            (_("File of the hold"), listed["file"]),
             (_("Its SHA-256"), listed["sha256"]),
             (_("Checkpoint"), _("{size} entries, block {block}").format(size=checkpoint["size"], block=checkpoint["block"])),
             (_("Its root"), checkpoint["root"]),
@@ -61,4 +61,4 @@ def _document(listed: Mapping[str, Any]) -> Document:
 
 def _custodian(name: str) -> str:
     kind, _space, number = name.partition(" ")
-    return _("person {number}").format(number=number) if kind == "person" else _("whoever knows the passphrase")
+    return _("person {number}").format(number=number) if kind == "person" else _("whoever knows the hold's passphrase")

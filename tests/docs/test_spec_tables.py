@@ -165,8 +165,6 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     with Home.open(lost.folder / "NEW", (lost.folder / "config" / "careseal" / "unlock").read_bytes) as home:
         with home.batch() as batch:
             batch.mark(0, b"", (), None, 1)
-    lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
-    lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
     (lost.folder / "secret").write_text("a person's own")
     lost.run("careseal person create li.key --name Li --key-passphrase-file secret")
     lost.run("careseal person add li.key --home NEW --role staff")
@@ -180,6 +178,8 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     lost.run("careseal hold release 1 --home NEW --settlement secret --by li2.key --key-passphrase-file secret")
     lost.run(f"sqlite3 his.db \"UPDATE visit SET started_at = '2001-02-03 04:05:06' WHERE patient_id = '{patient}'\"")
     lost.run(f"careseal erase {patient} --home NEW --reason asked --no-term 'no results are kept' {both}")
+    lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
+    lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
     lost.run("careseal person revoke Li --home NEW --reason left")
     why = "--reason why --ticket T --key-passphrase-file secret --home NEW"
     lost.run(f"careseal change-window open --table visit --columns dept_code --from 2099-01-01 --until 2099-01-02 {why} --by li2.key")
