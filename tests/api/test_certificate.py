@@ -14,29 +14,28 @@ import pytest
 from authority import Authority
 from evidence_vectors import VECTORS
 from evidence_world import World as Made
+from world import needs_font
 
 from anchoring.container import encode
 from anchoring.evidence import Proved, verify_evidence
 from anchoring.journal_scan import scan_journal
 from anchoring.network import read_network
 from anchoring.opening import Report
-from api import cli, pdf_font
+from api import cli
 from api.certificate import ATTACHED, Verified, certificate, certificate_document
 from api.language import set_language
 from api.pdf import QrCode, Table
-from api.pdf_font import FONT_VARIABLE, PdfError
+from api.pdf_font import FONT_VARIABLE
 
 WHEN = datetime(2026, 11, 23, 22, 0, 0, tzinfo=UTC)
 
 
-def _has_font() -> bool:
-    try:
-        return pdf_font.font_file().exists()
-    except PdfError:
-        return False
+poppler = pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no poppler-utils")
 
 
-printed = pytest.mark.skipif(not _has_font() or shutil.which("pdftotext") is None, reason="no fonts-wqy-microhei or no poppler-utils")
+def printed(test):
+    """A test that makes a PDF and reads it."""
+    return needs_font(poppler(test))
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,14 @@ def test_a_table_goes_on_over_pages_under_its_head(tmp_path):
     assert all(f"visit_id={number}" in text for number in range(120))
 
 
+@poppler
+def test_a_heading_is_not_left_alone_at_the_end_of_a_page(tmp_path):
+    for count in range(46, 52):
+        blocks = [Facts([(str(number), "x") for number in range(count)]), Heading("Title"), Paragraph("after it")]
+        pages = shown(render(replace(SHEET, blocks=blocks), WHEN), tmp_path).split("\f")
+        assert [("Title" in page) == ("after it" in page) for page in pages] == [True] * len(pages), count
+
+
 def test_a_font_file_that_is_damaged_or_none_is_refused_in_one_line(tmp_path, monkeypatch):
     path = pdf_font.font_file()
     raw = path.read_bytes()
