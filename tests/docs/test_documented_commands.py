@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from generate import documents
 from trials import ROOT, Trial, blocks, quick_start
 from world import needs_font
 
+from anchoring import page as page_of
 from ledger.findings import FindingKind
 from ledger.intake.mapping import read_map
 from ledger.migration import values
@@ -150,6 +152,17 @@ def test_evidence_document(trial: Trial) -> None:
     real = trial.json("careseal evidence verify visit.json --network H/network.json --values --json")
     assert form(real | {"values": {}}) == form(shown | {"values": {}})
     assert shown["values"].keys() <= real["values"].keys()
+
+
+def test_page_document(trial: Trial) -> None:
+    real = trial.json("careseal evidence page -o check.html --json")
+    assert form(real) == form(example("careseal evidence page --json"))
+    written = (trial.folder / "check.html").read_bytes()
+    assert written == page_of.page() and real == {"file": "check.html", "bytes": len(written), "sha256": sha256(written).hexdigest()}
+    said = trial.command(["evidence", "page", "-o", "check.html"]).stdout
+    assert str(real["sha256"]) in said
+    refused = trial.command(["evidence", "page", "-o", "nowhere/check.html"])
+    assert refused.returncode == 2 and "cannot write nowhere/check.html" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_import_document(trial: Trial) -> None:
