@@ -45,7 +45,8 @@ NumberArgument = Annotated[int, typer.Argument(metavar="HOLD", min=1, help=_("Th
 def app() -> typer.Typer:
     """`careseal hold create|extend|release|list|show|verify`."""
     made = typer.Typer(no_args_is_help=True, help=_("Put records under hold: sealed copies in a second place, and a list to sign."))
-    made.command("create", help=_("Put records under hold: copy them, encrypted, to a new folder; write the list; journal and anchor it."))(create)
+    words = _("Put records under hold: copy them, encrypted, to a new folder; write the list; journal and anchor it.")
+    made.command("create", help=words)(create)
     made.command("extend", help=_("Add records, or later versions of held ones, to a hold; or prolong it."))(extend)
     made.command("release", help=_("End a hold: by both sides' keys, by a settlement, or after its term."))(release)
     made.command("list", help=_("List all holds."))(listed)
