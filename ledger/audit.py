@@ -109,6 +109,8 @@ def audit(
     """
     size = home.journal.size
     with home.store.reading(), ExitStack() as stack:
+        if scope.journal:
+            home.store.check_sound()
         spots = _rolled_back(size, anchors)
         workers = stack.enter_context(Workers(home, scope.tables, processes))
         ranges = _ranges(home, scope, workers, processes)

@@ -71,6 +71,7 @@ class Batch:
         self._bodies: list[bytes] = []
         self._rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _PUT}
         self._state: dict[tuple[int, bytes], State | None] = {}
+        self._placed: dict[tuple[int, bytes], Sequence[Value]] = {}  # rows of `state` beside those of new records
         self._authors: dict[str, bytes] = {}
         self._marks: list[dict[str, object]] = []
         self._marked_at = 0
@@ -127,12 +128,12 @@ class Batch:
     def set_state(self, table: int, key: bytes, state: State | None) -> None:
         """Set the state of a row's record, or forget the key."""
         if state is None:
-            # A flush deletes before it inserts: what was collected for this key goes first.
-            self.flush()
+            # A flush deletes before it inserts, so that what was collected for this key must go.
+            self._placed.pop((table, key), None)
             self.put("gone", table, key)
         self._state[table, key] = state
         if state is not None:
-            self.put("state", table, key, state.entry, state.sid, int(state.live))
+            self._placed[table, key] = (table, key, state.entry, state.sid, int(state.live))
 
     def body(self, index: int) -> bytes:
         """The bytes of an entry, collected or stored."""
@@ -157,6 +158,8 @@ class Batch:
         for start in range(0, len(self._marks), _MARKS):
             self.add_event(Kind.MARKS, {"marks": {"entries": self._marks[start : start + _MARKS]}}, self._marked_at)
         self._marks.clear()
+        self._rows["state"] += self._placed.values()
+        self._placed.clear()
         for name, statement in _PUT.items():
             if self._rows[name]:
                 write_rows(self.db, statement, self._rows[name])

@@ -14,7 +14,7 @@ from ledger.files import private_file
 
 SCHEMA_VERSION = 1
 _TOGETHER = 50
-_LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name"
+_LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
 
 # A tile's rowid is its level and index in one number. `state` maps a row's sort key to its record's last entry.
 _SCHEMA = """
@@ -134,6 +134,13 @@ class Store:
                 yield self.db
             finally:
                 self.db.execute("ROLLBACK")
+
+    def check_sound(self) -> None:
+        """Raise HomeError where the file's pages contradict each other: then one look-up and the next could meet different rows."""
+        with self._errors():
+            found = self.db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != ("ok",):
+            raise HomeError(f"{self.path} is damaged: restore the home with careseal restore --kit")
 
     def snapshot(self, target: Path) -> None:
         """Copy the database, consistently, to a new file."""
