@@ -13,6 +13,7 @@ from api.console import iso, print_json, progress, say
 from api.language import _
 from api.options import HomeOption, JsonOption, PassphraseOption, ReasonOption
 from api.passphrase import given_passphrase, key_passphrase, passphrase, recovery_passphrase
+from careseal import CaresealError
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ def erase(
                 spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
                 written = _write_kit(opened, keyring, kit, secret, spoken.encode() if spoken else secret)
                 index = erase_subject(opened, order, keyring, secret, now)
-            publish(opened, link)
-            made = certified(opened, index)
+            try:
+                publish(opened, link)
+                made = certified(opened, index)
+            except CaresealError:
+                # The new kit is in force already, and its passphrase is shown nowhere else.
+                _say_kit(written, spoken)
+                raise
     _write_certificate(made, certificate, pdf, note)
     if as_json:
         extra = {"kit": str(written) if written else None} | ({"recovery_passphrase": spoken} if spoken else {})
@@ -152,8 +158,13 @@ def _say(made: Mapping[str, Any], kit: Path | None, spoken: str | None) -> None:
     say("{count} records can be opened and linked by nobody any more; rows still in the database are findings until deleted", count=count)
     if kit is None:
         return say("it was erased before; only the certificate was made")
+    return _say_kit(kit, spoken)
+
+
+def _say_kit(kit: Path | None, spoken: str | None) -> None:
+    if kit is None:
+        return
     say("new recovery kit: {kit} - keep it away from this machine, and destroy every older one", kit=kit)
     if spoken:
         say("recovery passphrase, shown this once: {passphrase}", passphrase=spoken)
     say("older backups open no keys any more, but with an older kit they would: make a new backup, and destroy the older kits")
-    return None

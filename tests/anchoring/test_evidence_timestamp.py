@@ -80,13 +80,16 @@ def test_with_a_root_nothing_of_the_time_stamp_can_be_changed(stamped):
     file, roots = world.folder / "whole.json", read_roots([root])
     world.ok("evidence export", "visit", "3", "-o", file)
     network, parts = read_network(world.home / "network.json"), json.loads(file.read_bytes())
+    told = check_stamp(verify_evidence(file.read_bytes(), network).stamped, roots)
     tried = 0
     for place, what, data in mutations(parts, only={"timestamp"}, flips=60):
         if place == ("timestamp",) and what == "dropped":
             assert verify_evidence(data, network).stamped is None
             continue
-        with pytest.raises(EvidenceInvalid) as caught:
-            check_stamp(verify_evidence(data, network).stamped, roots)
-        assert caught.value.link in ("container", "timestamp"), (place, what)
-        tried += 1
+        try:
+            # Version numbers in a token and the name of its signature's algorithm are not signed: they change nothing that is told.
+            assert check_stamp(verify_evidence(data, network).stamped, roots) == told, (place, what)
+        except EvidenceInvalid as error:
+            assert error.link in ("container", "timestamp"), (place, what)
+            tried += 1
     assert tried > 200
