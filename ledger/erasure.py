@@ -117,7 +117,11 @@ def erased_subjects(home: Home) -> set[int]:
 
 def unconfirmed(home: Home) -> list[Spot]:
     """Findings about erasures that two people of the staff did not order."""
-    registered, spots = registrations(home), []
+    spots: list[Spot] = []
+    try:
+        registered = registrations(home)
+    except LedgerError:
+        registered = []  # a damaged document about persons is a finding of its own; nobody's order counts then
     for index, about in _erasures(home):
         try:
             actions = about["confirmed"]

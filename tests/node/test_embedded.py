@@ -22,7 +22,7 @@ from eth_account import Account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node import clique, execution, mpt, pool, strict_rlp
+from node import clique, execution, mpt, pool, signature, strict_rlp
 from node.clique import verify_seal
 from node.embedded import GAS_LIMIT, EmbeddedChain
 from node.errors import (
@@ -288,7 +288,7 @@ def test_signatures_have_one_form(chain, sender):
     raw = sender.sign(ANYONE)
     parts = strict_rlp.decode_list(raw)
     v, s = int.from_bytes(parts[6], "big"), int.from_bytes(parts[8], "big")
-    flipped = strict_rlp.from_int(2 * (2 * CHAIN_ID + 35) + 1 - v), strict_rlp.from_int(clique._ORDER - s)
+    flipped = strict_rlp.from_int(2 * (2 * CHAIN_ID + 35) + 1 - v), strict_rlp.from_int(signature.ORDER - s)
     rejected(chain, strict_rlp.encode([*parts[:6], flipped[0], parts[7], flipped[1]]), "lower half")
     rejected(chain, strict_rlp.encode([*parts[:7], b"", parts[8]]), "invalid transaction")
     rejected(chain, strict_rlp.encode([*parts[:8], b""]), "lower half")
