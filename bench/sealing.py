@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from bench import homes, rows
+from bench import bare, homes, rows
 from bench.figure import Figure, interleaved, ratios
 from bench.workspace import Hospital, Workspace, say
 
@@ -23,12 +23,16 @@ def sealing(space: Workspace) -> list[Figure]:
         assert added == count
         return added / took
 
-    rounds = interleaved(space.sizes.few, lambda: first(short), lambda: first(long), lambda: _captured(space, short, count // 5)[0])
+    rounds = interleaved(
+        space.sizes.few, lambda: first(short), lambda: first(long), lambda: _captured(space, short, count // 5)[0],
+        lambda: bare.commitments(count // 5),
+    )  # fmt: skip
     what = f"wall clock of seal(): {count:,} rows of a table under trigger capture, commitments, journal, tree, disk"
     return [
         Figure(f"seal, journal of {short.rows:,} entries", tuple(r[0] for r in rounds), "rows/s", what, limit=40_000),
         Figure(f"seal, journal of {long.rows:,} entries", tuple(r[1] for r in rounds), "rows/s", what, limit=40_000),
         Figure("seal, long journal against short", ratios(rounds, 1, 0), "x", "rows/s of the second over the first, alike", limit=0.9),
+        Figure("seal, against its bare commitments", ratios(rounds, 0, 3), "x", "rows/s of a loop of hashlib's calls in memory, no target"),
         Figure("seal, captured inserts", tuple(r[2] for r in rounds), "changes/s", f"the same of {count // 5:,} queued changes, no target"),
     ]
 
