@@ -20,6 +20,7 @@ from contracts.actions import KeyKind
 from contracts.calls import ChainCheckpoint, ChainHead
 from contracts.layout import checkpoint_slots, count_slot, generation_slot, key_count_slot, key_slots
 from node import header
+from node.confirmation import Headers, Trust
 from node.engines import ENGINES
 from node.errors import HeaderInvalid, SealInvalid
 
@@ -119,6 +120,17 @@ class ChainState:
         for first in range(0, len(slots), _SLOTS):
             part = slots[first : first + _SLOTS]
             yield part, self.proof(address, part)
+
+
+def confirmed(w3: Web3, engine: str, trust: Trust) -> Headers:
+    """The newest block that counts by now, with the headers that make it count.
+
+    Unconfirmed where none does; NodeNotBelieved where the node's headers are not sealed as they must be.
+    """
+    try:
+        return ENGINES[engine].collect(raw_header(w3, None, engine), lambda number: raw_header(w3, number, engine), trust)
+    except SealInvalid as error:
+        raise NodeNotBelieved(f"the chain's node is not believed: seal: {error}; use another node, or a newer network file") from error
 
 
 def raw_header(w3: Web3, number: int | None, engine: str) -> header.Header:

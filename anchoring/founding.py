@@ -11,7 +11,7 @@ from pathlib import Path
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
-from anchoring.chain_state import raw_header
+from anchoring.chain_state import confirmed, raw_header
 from anchoring.errors import AnchoringError, NetworkInvalid, NodeNotBelieved
 from anchoring.link import Link, one_line_errors, trusted_network
 from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
@@ -28,8 +28,10 @@ from ledger.keys import Keyring, open_box, seal_box
 from ledger.mirror import prepare_folder
 from node import clique
 from node.client import connect
+from node.confirmation import Headers, Trust
 from node.embedded import EmbeddedChain
-from node.errors import ChainExists
+from node.engines import ENGINES
+from node.errors import ChainExists, Unconfirmed
 from node.header import block_hash
 
 NETWORK = "network.json"
@@ -191,7 +193,7 @@ def _network(plan: Plan, chain: str, keyring: Keyring, passphrase: bytes, clock:
             return read_network(folder / NETWORK)
         _create_chain(folder, passphrase, clock)
         with connect(folder, sealer_key(folder, lambda: passphrase), clock) as w3, one_line_errors():
-            network = _deploy(w3, keyring)
+            network = deploy(w3, keyring.sealing, ENGINE, _embedded_genesis(w3))
         _write(folder, lambda: write_durably(folder / NETWORK, encode_network(network)))
         return network
 
@@ -206,16 +208,32 @@ def _create_chain(folder: Path, passphrase: bytes, clock: Callable[[], float]) -
         pass
 
 
-def _deploy(w3: Web3, keyring: Keyring) -> Network:
-    """Deploy the contracts; the founder becomes the first member and names the journals."""
-    founder = Sender(w3, keyring.sealing)
+def deploy(w3: Web3, key: bytes, engine: str, genesis: Trust) -> Network:
+    """Deploy the contracts by the account of `key`; the network file trusts a block that has them and counts.
+
+    `genesis` is the chain's first block with its rules and sealers. AnchoringError where no block comes to count.
+    """
+    founder = Sender(w3, key)
     consortium = founder.send(deploy_consortium(w3, nonce=founder.nonce()))["contractAddress"]
-    journals = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))["contractAddress"]
-    head = raw_header(w3, None, ENGINE)
+    receipt = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))
+    journals = receipt["contractAddress"]
+
+    def look() -> Headers | None:
+        with suppress(Unconfirmed):
+            headers = confirmed(w3, engine, genesis)
+            return headers if headers.header.number >= receipt["blockNumber"] else None
+        return None
+
+    trusted = founder.wait(look).header
     return Network(
-        w3.eth.chain_id, ENGINE, 1, clique.EPOCH, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
-        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, head.number, block_hash(head), (clique.recover_sealer(head),),
+        w3.eth.chain_id, engine, genesis.period, genesis.epoch, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
+        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, trusted.number, ENGINES[engine].block_hash(trusted), genesis.sealers,
     )  # fmt: skip
+
+
+def _embedded_genesis(w3: Web3) -> Trust:
+    first = raw_header(w3, 0, ENGINE)
+    return Trust(0, block_hash(first), clique.parse_extra(first.extra_data).signers, 1, clique.EPOCH)
 
 
 def _join(link: Link, name: str) -> int:

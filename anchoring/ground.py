@@ -7,15 +7,13 @@ from typing import Any
 
 from web3 import Web3
 
-from anchoring.chain_state import ChainState, raw_header
-from anchoring.errors import AnchoringError, EvidenceInvalid, NodeNotBelieved
+from anchoring.chain_state import ChainState, confirmed
+from anchoring.errors import AnchoringError, EvidenceInvalid
 from anchoring.evidence import Anchored, verify_anchor
 from anchoring.network import Network
 from contracts.layout import checkpoint_slots, institution_slots
 from node import header
-from node.engines import ENGINES
-from node.errors import SealInvalid, Unconfirmed
-from node.header import Header
+from node.errors import Unconfirmed
 
 Place = tuple[int, int]  # a checkpoint's generation, and its index in that
 
@@ -26,11 +24,8 @@ def gather(w3: Web3, network: Network, institution: int, name: bytes, place: Pla
     `name` is UTF-8. They are proved at the newest block that counts by now. AnchoringError where none does, or there is no checkpoint;
     NodeNotBelieved where the chain's node does not prove what it says.
     """
-    engine = ENGINES[network.engine]
     try:
-        headers = engine.collect(raw_header(w3, None, network.engine), lambda number: _fetch(w3, number, network), network.trust)
-    except SealInvalid as error:
-        raise NodeNotBelieved(f"the chain's node is not believed: seal: {error}; use another node, or a newer network file") from error
+        headers = confirmed(w3, network.engine, network.trust)
     except Unconfirmed as error:
         raise AnchoringError(f"no evidence can be made now: {error}") from error
     state = ChainState(w3, network, institution, headers.header)
@@ -65,7 +60,3 @@ def checked(parts: Mapping[str, Any], network: Network) -> Anchored:
         return verify_anchor(parts, network)
     except EvidenceInvalid as error:
         raise AnchoringError(f"no evidence can be made of what the chain's node gives, {error}: use another node") from error
-
-
-def _fetch(w3: Web3, number: int, network: Network) -> Header:
-    return raw_header(w3, number, network.engine)

@@ -10,7 +10,7 @@ from eth_utils.address import to_checksum_address
 from web3 import Web3
 from web3.exceptions import Web3Exception
 
-from anchoring.chain_state import ChainState, raw_header
+from anchoring.chain_state import ChainState, confirmed, raw_header
 from anchoring.errors import AnchoringError
 from anchoring.network import Network, decode_network
 from anchoring.sender import Sender, first_line
@@ -21,6 +21,7 @@ from ledger.home import Settings
 from ledger.journal import Checkpoint
 from node.client import connect
 from node.engines import ENGINES
+from node.errors import Unconfirmed
 from node.header import Header
 
 
@@ -42,6 +43,17 @@ class Link(Sender):
                 raise AnchoringError("this home uses another chain than the network file's: nothing it says can be trusted")
             self._is_trusted_chain = True
         return state
+
+    def confirmed(self) -> ChainState | None:
+        """The same at the newest block that counts, None where none does yet. Errors as of `state`."""
+        latest = self.state()
+        try:
+            headers = confirmed(self.w3, self.network.engine, self.network.trust)
+        except Unconfirmed:
+            return None
+        if headers.header == latest.header:
+            return latest
+        return ChainState(self.w3, self.network, self.institution, headers.header)
 
     def head(self) -> ChainHead:
         """Where this institution's journal stands now, proved."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from anchoring.errors import JournalDiverged, NodeNotBelieved
 from anchoring.link import Link
-from contracts.calls import ContractRefused
+from contracts.calls import ChainCheckpoint, ContractRefused
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.mirror import mirror
@@ -34,8 +34,8 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
         found = link.state().find(checkpoint.generation, checkpoint.size)
         if found is None:
             _send(home, link, checkpoint)
-            found = link.state().find(checkpoint.generation, checkpoint.size)
-        if found is None or found.root != checkpoint.root:
+        found = _confirmed(link, checkpoint)
+        if found.root != checkpoint.root:
             raise JournalDiverged(f"the chain has another root for {checkpoint.size} entries than this home: run careseal verify")
         anchored = link.anchored(checkpoint, found)
         with home.store.transaction():
@@ -43,6 +43,16 @@ def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda 
         done.append(anchored)
         told(anchored)
     return done
+
+
+def _confirmed(link: Link, checkpoint: Checkpoint) -> ChainCheckpoint:
+    """The checkpoint, which was mined, as the chain has it at a block that counts; AnchoringError where none comes to count."""
+
+    def look() -> ChainCheckpoint | None:
+        state = link.confirmed()
+        return None if state is None else state.find(checkpoint.generation, checkpoint.size)
+
+    return link.wait(look)
 
 
 def _await_sent(link: Link) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from coincurve import PrivateKey
 from eth_account import Account
 from web3 import Web3
-from web3.exceptions import TransactionNotFound, Web3Exception
+from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
 from web3.types import TxParams, TxReceipt
 
 from anchoring.errors import AnchoringError
@@ -63,6 +63,11 @@ class Sender:
             return self.w3.eth.get_transaction_receipt(digest)  # type: ignore[arg-type]
         except TransactionNotFound:
             return None
+        except Web3RPCError as error:
+            # What a geth says of a transaction that it does not know yet, while it looks through its blocks after a start.
+            if "indexing is in progress" in str(error):
+                return None
+            raise
 
     def sign(self, digest: bytes) -> bytes:
         """A recoverable secp256k1 signature, 65 bytes, of a 32-byte digest by the sealing key."""

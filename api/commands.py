@@ -21,6 +21,7 @@ from api import (
     import_command,
     journal_commands,
     migrate_command,
+    network_commands,
     node_commands,
     person_commands,
     recovery,
@@ -73,6 +74,7 @@ def build() -> typer.Typer:
     app.add_typer(evidence_commands.app(), name="evidence")
     app.add_typer(journal_commands.app(), name="journal")
     app.add_typer(node_commands.app(), name="node")
+    app.add_typer(network_commands.app(), name="network")
     app.add_typer(person_commands.app(), name="person")
     app.add_typer(findings_commands.app(), name="findings")
     app.add_typer(window_commands.app(), name="change-window")

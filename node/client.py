@@ -91,6 +91,22 @@ class InProcessProvider(JSONBaseProvider):
             raise
 
 
+class _Exchange(JSONBaseProvider):
+    """web3.py's way to whatever takes encoded requests and gives encoded answers."""
+
+    def __init__(self, send: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._send = send
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        return NodeProvider.decode_rpc_response(self._send(self.encode_rpc_request(method, params)))
+
+
+def over(send: Callable[[bytes], bytes]) -> Web3:
+    """A web3.py connection whose encoded requests are answered by `send`; its errors come as they are."""
+    return _web3(_Exchange(send))
+
+
 class NodeProvider(HTTPProvider):
     """web3.py's HTTP provider with failures as NodeUnreachable, one line that names the address without credentials."""
 

@@ -84,6 +84,18 @@ class NodeUnreachable(NodeError):
 class RpcError(NodeError):
     """A JSON-RPC request that is answered with an error. Source: JSON-RPC 2.0, section 5.1; EIP-1474."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.data = code, data
+
+
+class NetworkPlanInvalid(NodeError):
+    """A network cannot be made as asked, or its plan cannot be read."""
+
+
+class KeystoreUnreadable(NodeError):
+    """A keystore file is none, or does not open under the passphrase."""
+
+
+class EngineFailed(NodeError):
+    """A node of a real engine cannot be started, or has ended."""

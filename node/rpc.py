@@ -5,98 +5,32 @@ Source: JSON-RPC 2.0; Ethereum execution-apis; EIP-1474 for error codes; EIP-118
 
 from __future__ import annotations
 
-import inspect
-import json
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from eth_bloom.bloom import BloomFilter
 
 from careseal import __version__
 from node import rpc_params
 from node.embedded import EmbeddedChain
-from node.errors import CallReverted, NodeError, RpcError
+from node.errors import RpcError
+from node.json_rpc import SERVER_ERROR, JsonRpc, Method
 from node.mpt import EMPTY_ROOT
-from node.rpc_params import SERVER_ERROR, LogFilter
+from node.rpc_params import LogFilter
 from node.rpc_views import Log, SealedBlock, View, text, transaction_view
 
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, REVERTED = -32700, -32600, -32601, 3
-MAX_REQUEST = 4 << 20  # bytes
-MAX_CONTAINERS = 5_000  # objects and arrays in one request, which bounds its depth as well
-MAX_BATCH = 100
 MAX_LOGS = 10_000
 MAX_LOG_RANGE = 50_000
 MAX_PROOF_SLOTS = 1024
 
-_Method = Callable[..., Any]
-
-
-class Rpc:
+class Rpc(JsonRpc):
     """Answers requests. `submitted` is called after a transaction entered the pool: it seals at once, or wakes who does."""
 
     def __init__(self, chain: EmbeddedChain, submitted: Callable[[], object]) -> None:
         self._chain = chain
         self._submitted = submitted
-        self._methods: dict[str, tuple[_Method, int, int]] = {}
-        for name, method in self._table().items():
-            accepted = inspect.signature(method).parameters.values()
-            needed = sum(parameter.default is parameter.empty for parameter in accepted)
-            self._methods[name] = (method, needed, len(accepted))
+        super().__init__(self._table())
 
-    def handle_bytes(self, body: bytes) -> bytes:
-        """Answer an encoded request or batch; empty when it holds notifications only. Never raises for what is asked."""
-        if len(body) > MAX_REQUEST:
-            return _encode(_error(None, INVALID_REQUEST, f"a request has at most {MAX_REQUEST} bytes"))
-        if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
-            return _encode(_error(None, INVALID_REQUEST, "the request is nested too deep or has too many parts"))
-        try:
-            request = json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            return _encode(_error(None, PARSE_ERROR, "the request is not JSON"))
-        response = self.handle(request)
-        return b"" if response is None else _encode(response)
-
-    def handle(self, request: object) -> View | list[View] | None:
-        """Answer a decoded request, or a batch of at most 100; None for notifications, which have no id."""
-        if not isinstance(request, list):
-            return self._one(request)
-        if not 0 < len(request) <= MAX_BATCH:
-            return _error(None, INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} requests")
-        return [answer for item in request if (answer := self._one(item)) is not None] or None
-
-    def _one(self, request: object) -> View | None:
-        if not isinstance(request, Mapping):
-            return _error(None, INVALID_REQUEST, "a request is an object")
-        asked_id = request.get("id")
-        if isinstance(asked_id, bool) or not isinstance(asked_id, str | int | float | None) or asked_id in (math.inf, -math.inf):
-            return _error(None, INVALID_REQUEST, "an id is a string, a number or null")
-        method, params = request.get("method"), request.get("params", [])
-        if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
-            return _error(asked_id, INVALID_REQUEST, 'a request has jsonrpc "2.0" and a method')
-        try:
-            answer: View = {"jsonrpc": "2.0", "id": asked_id, "result": self._call(method, params)}
-        except RpcError as error:
-            answer = _error(asked_id, error.code, str(error))
-        except CallReverted as error:
-            answer = _error(asked_id, REVERTED, str(error))
-            answer["error"]["data"] = text(error.data)
-        except NodeError as error:
-            answer = _error(asked_id, SERVER_ERROR, str(error))
-        return answer if "id" in request else None
-
-    def _call(self, method: str, params: object) -> Any:
-        if method not in self._methods:
-            raise RpcError(METHOD_NOT_FOUND, f"the method {method[:60]} does not exist or is not available")
-        function, needed, accepted = self._methods[method]
-        values = [] if params is None else params
-        if not isinstance(values, list):
-            raise rpc_params.invalid("params is not an array")
-        if not needed <= len(values) <= accepted:
-            raise rpc_params.invalid(f"{len(values)} params, {method} takes {needed} to {accepted}")
-        return function(*values)
-
-    def _table(self) -> dict[str, _Method]:
+    def _table(self) -> dict[str, Method]:
         chain = self._chain
         return {
             "web3_clientVersion": lambda: f"careseal/{__version__}",
@@ -236,15 +170,3 @@ def _matches(log: Log, wanted: LogFilter) -> bool:
     if (wanted.addresses and log.address not in wanted.addresses) or len(wanted.topics) > len(log.topics):
         return False
     return all(not choices or topic in choices for choices, topic in zip(wanted.topics, log.topics, strict=False))
-
-
-def _error(asked_id: object, code: int, message: str) -> View:
-    return {"jsonrpc": "2.0", "id": asked_id, "error": {"code": code, "message": message}}
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
-
-
-def _encode(response: View | list[View]) -> bytes:
-    return json.dumps(response, separators=(",", ":")).encode()

@@ -13,9 +13,8 @@ from node.embedded import GAS_LIMIT, EmbeddedChain
 from node.errors import RpcError
 from node.execution import Call
 from node.header import Header
+from node.json_rpc import INVALID_PARAMS, SERVER_ERROR
 
-INVALID_PARAMS = -32602
-SERVER_ERROR = -32000
 MAX_TOPIC_CHOICES = 1000
 
 _QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})")

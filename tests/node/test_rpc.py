@@ -11,12 +11,12 @@ from assembled import CHAIN_ID, STORE, TOPIC, Sender, word
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node import mpt, pool, rpc
+from node import json_rpc, mpt, pool, rpc
 from node.clique import EPOCH, parse_extra
 from node.embedded import GAS_LIMIT
 from node.header import block_hash, from_rpc
+from node.http_rpc import MAX_CONNECTIONS
 from node.rpc import Rpc
-from node.server import MAX_CONNECTIONS
 from node.transactions import MAX_TRANSACTION
 
 NOBODY = "0x" + "00" * 20
@@ -355,7 +355,7 @@ def test_any_code_is_executed_or_fails_with_an_error(ask, code):
 def test_the_documented_methods_are_the_real_ones(ask):
     text = (Path(__file__).parents[2] / "docs" / "chain.md").read_text()
     assert set(re.findall(r"`((?:web3|net|eth|clique)_\w+)`", text)) == set(ask.dispatcher._methods)
-    counts = (rpc.MAX_CONTAINERS, rpc.MAX_LOGS, rpc.MAX_LOG_RANGE, pool.MAX_TRANSACTIONS, GAS_LIMIT, EPOCH)
-    sizes = (f"{rpc.MAX_REQUEST >> 20} MB", f"{pool.MAX_BYTES >> 20} MB", f"{MAX_TRANSACTION >> 10} kB")
-    for bound in (*(f"{count:,}" for count in counts), *sizes, f"{rpc.MAX_BATCH} requests", f"{MAX_CONNECTIONS} connections"):
+    counts = (json_rpc.MAX_CONTAINERS, rpc.MAX_LOGS, rpc.MAX_LOG_RANGE, pool.MAX_TRANSACTIONS, GAS_LIMIT, EPOCH)
+    sizes = (f"{json_rpc.MAX_REQUEST >> 20} MB", f"{pool.MAX_BYTES >> 20} MB", f"{MAX_TRANSACTION >> 10} kB")
+    for bound in (*(f"{count:,}" for count in counts), *sizes, f"{json_rpc.MAX_BATCH} requests", f"{MAX_CONNECTIONS} connections"):
         assert bound in text, bound

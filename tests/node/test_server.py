@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from assembled import CHAIN_ID, RECURSE, SEALER_KEY, STORE, Hurried, Sender, word
 
-from node import header, server
+from node import header, http_rpc, server
 from node.embedded import EmbeddedChain
 from node.errors import ChainError, ChainLocked, ChainUnwritable
-from node.rpc import MAX_REQUEST
+from node.json_rpc import MAX_REQUEST
 from node.server import ENDPOINT, Server, read_endpoint, serve
 
 QUESTION = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
@@ -122,7 +122,7 @@ def test_garbage_harms_nobody(served, request_):
 
 def test_connections_are_bounded(served, monkeypatch):
     port = int(served.url.rsplit(":", 1)[1])
-    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(server.MAX_CONNECTIONS)]
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(http_rpc.MAX_CONNECTIONS)]
     try:
         for _ in range(50):
             try:

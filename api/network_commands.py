@@ -1,0 +1,119 @@
+"""`careseal network`: make a network of real engines, and run its nodes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import print_json, say
+from api.language import _
+from api.options import JsonOption, PassphraseOption
+from api.passphrase import passphrase
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help=_("The network's folder."))]
+OnlyOption = Annotated[list[int] | None, typer.Option("--member", min=1, help=_("Only this member's node; may be repeated."))]
+
+
+def app() -> typer.Typer:
+    """The commands of `careseal network`."""
+    made = typer.Typer(no_args_is_help=True, help=_("Networks of real engines: make one, run its nodes."))
+    commands: dict[str, Callable[..., None]] = {"create": create, "start": start, "stop": stop, "status": status, "run": run}
+    for name, command in commands.items():
+        made.command(name, help=_((command.__doc__ or "").strip()))(command)
+    return made
+
+
+def create(
+    folder: FolderArgument,
+    member: Annotated[list[str], typer.Option("--member", help=_("An institution's name; once for each."))],
+    host: Annotated[
+        list[str] | None, typer.Option("--host", help=_("IP address of a member's node, in the members' order; default: this machine."))
+    ] = None,
+    period: Annotated[int, typer.Option("--period", min=1, max=3600, help=_("Seconds from block to block."))] = 2,
+    gas_limit: Annotated[int, typer.Option("--gas-limit", min=5_000_000, max=2**31, help=_("Of every block."))] = 30_000_000,
+    chain_id: Annotated[int | None, typer.Option("--chain-id", min=1, max=2**53 - 1, help=_("Default: a random one."))] = None,
+    p2p_port: Annotated[int, typer.Option("--p2p-port", min=1, max=65535, help=_("The first member's port for peers."))] = 30303,
+    rpc_port: Annotated[int, typer.Option("--rpc-port", min=1, max=65535, help=_("The first member's port on loopback."))] = 8545,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write keys, genesis, peers and start script of every member's node."""
+    import secrets
+
+    from node import clique
+    from node.networks.create import create as write
+    from node.networks.create import members
+    from node.networks.plan import Plan
+
+    chosen = members(member, host or [], p2p_port, rpc_port)
+    plan = Plan("geth", chain_id or 1_000_000 + secrets.randbits(32), period, clique.EPOCH, gas_limit, int(time.time()), chosen)
+    made = write(folder, plan, passphrase(passphrase_file, create=True))
+    if as_json:
+        return print_json({"chain_id": made.chain_id, "engine": made.engine, "members": [m.name for m in made.members]})
+    say("network {chain_id} of {count} members in {folder}", chain_id=made.chain_id, count=len(made.members), folder=folder)
+    return say("start it with careseal network start {folder}", folder=folder)
+
+
+def start(folder: FolderArgument, member: OnlyOption = None, passphrase_file: PassphraseOption = None) -> None:
+    """Start the nodes on this machine in the background, and found the consortium the first time."""
+    from anchoring.founding import NETWORK
+    from anchoring.pilot import start as launch
+
+    plan = launch(folder, [sys.executable, "-m", "api.cli", "network", "run"], passphrase(passphrase_file), member or ())
+    for one in plan.members:
+        if not member or one.number in member:
+            say("{name}: http://127.0.0.1:{port}", name=one.name, port=one.rpc_port)
+    say("join with careseal init --chain URL --network {file}", file=folder / NETWORK)
+
+
+def stop(folder: FolderArgument, member: OnlyOption = None) -> None:
+    """Stop the nodes on this machine."""
+    from anchoring.pilot import stop as end
+
+    say("{count} nodes stopped", count=end(folder, member or ()))
+
+
+def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Show each node's head and peers; exit code 1 unless all run and agree."""
+    from anchoring.pilot import status as look
+
+    states = look(folder)
+    if as_json:
+        print_json([
+            {"member": s.member.number, "name": s.member.name, "url": s.url, "block": s.block, "hash": s.block_hash, "time": s.time,
+             "peers": s.peers}
+            for s in states
+        ])  # fmt: skip
+    else:
+        for s in states:
+            if s.url is None:
+                say("{name}: does not run here", name=s.member.name)
+            elif s.block is None:
+                say("{name}: does not answer", name=s.member.name)
+            else:
+                say("{name}: block {block}, {hash}, {peers} peers", name=s.member.name, block=s.block, hash=s.block_hash, peers=s.peers)
+    blocks = [s.block for s in states if s.block is not None]
+    if len(blocks) < len(states) or max(blocks) - min(blocks) > 2:
+        raise typer.Exit(1)
+
+
+def run(
+    folder: FolderArgument,
+    member: Annotated[int, typer.Option("--member", min=1, help=_("The member's number."))],
+    found: Annotated[bool, typer.Option("--found", help=_("Deploy the contracts first, and write the network file."))] = False,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Run one member's node in the foreground, behind its gateway, until interrupted."""
+    from anchoring.member_node import run as serve
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    serve(folder, member, passphrase(passphrase_file), stopping, found=found, told=lambda url: say("serving at {url}", url=url))

@@ -1,0 +1,68 @@
+"""What keeps a Clique network going after its sealers ran into a deadlock.
+
+Sealers that lost sight of each other may each seal a block of the same height and difficulty. Each node then keeps its own, may not
+seal on top of it, as it signed it, and waits for others who wait as well. A node that gives its own block up takes a neighbour's
+and seals on that one, and its chain is the heavier one for all. Source: EIP-225, on the limit of recent signatures; go-ethereum 1.13.15,
+`consensus/clique/clique.go` and `eth/sync.go`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from node.errors import EngineFailed
+from node.networks.running import Ipc
+
+STILL_PERIODS = 15
+STILL_SECONDS = 20.0
+SYNC_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Looks after one node of a network with blocks every `period` seconds. `random` gives a number from 0 to 1.
+
+    Nothing confirmed is given up: only a block that the node sealed itself and nobody built on.
+    """
+
+    def __init__(self, ipc: Ipc, account: bytes, period: int, random: Callable[[], float]) -> None:
+        self._ipc, self._account, self._random = ipc, "0x" + account.hex(), random
+        self._patience = max(STILL_PERIODS * period, STILL_SECONDS)
+        self._head: str | None = None
+        self._until = 0.0
+        self._resume: float | None = None
+
+    def look(self, now: float) -> bool:
+        """Look at the node at `now`, in seconds of a clock that only goes forward; whether its own last block was given up."""
+        with suppress(EngineFailed, KeyError, TypeError, ValueError):
+            head = self._ipc.ask("eth_getBlockByNumber", "latest", False)
+            if head["hash"] != self._head:
+                self._head = head["hash"]
+                # Not all at once: when two give up together, neither has anything to take over.
+                self._until = now + self._patience * (1 + self._random())
+                self._seal_again()
+            elif self._resume is not None and now > self._resume:
+                self._seal_again()
+            elif now > self._until:
+                self._until = now + self._patience * (1 + self._random())
+                return self._give_up(head, now)
+        return False
+
+    def _give_up(self, head: dict[str, str], now: float) -> bool:
+        number = int(head["number"], 16)
+        if not number or not int(self._ipc.ask("net_peerCount"), 16) or self._ipc.ask("clique_getSigner", hex(number)) != self._account:
+            return False
+        self._ipc.ask("miner_stop")
+        self._resume = now + SYNC_SECONDS
+        self._ipc.ask("debug_setHead", hex(number - 1))
+        self._head = self._ipc.ask("eth_getBlockByNumber", "latest", False)["hash"]
+        log.warning("block %d was sealed here, and nobody goes on: taking a neighbour's instead", number)
+        return True
+
+    def _seal_again(self) -> None:
+        if self._resume is not None:
+            self._ipc.ask("miner_start")
+            self._resume = None
