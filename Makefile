@@ -1,4 +1,4 @@
-.PHONY: demo test check bench lock artifacts clean
+.PHONY: demo test check bench engines lock artifacts clean
 
 PY := .venv/bin/python
 RUN := .venv/run.stamp
@@ -38,6 +38,10 @@ check: $(DEV)
 
 bench: $(DEV)
 	$(PY) -m bench
+
+# The last geth with Clique. Its memory profiler links to names that Go 1.23 and later hide without the flag.
+engines:
+	go install -ldflags=-checklinkname=0 github.com/ethereum/go-ethereum/cmd/geth@v1.13.15
 
 lock:
 	uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements-dev.txt

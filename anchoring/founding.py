@@ -14,7 +14,7 @@ from web3 import Web3
 from anchoring.chain_state import confirmed, raw_header
 from anchoring.errors import AnchoringError, NetworkInvalid, NodeNotBelieved
 from anchoring.link import Link, one_line_errors, trusted_network
-from anchoring.network import ENGINE, Network, encode_network, institution_name, read_network
+from anchoring.network import ENGINE, NETWORK, Network, encode_network, institution_name, read_network
 from anchoring.sender import Sender
 from anchoring.stamping import check_tsas
 from contracts.actions import Role, set_contract
@@ -34,7 +34,6 @@ from node.engines import ENGINES
 from node.errors import ChainExists, Unconfirmed
 from node.header import block_hash
 
-NETWORK = "network.json"
 SEALER = "sealer.json"
 SEALER_PURPOSE = "sealer key"
 _FOUNDING_SECONDS = 60.0  # that another process may take to found the chain

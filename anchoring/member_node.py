@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from anchoring.founding import NETWORK, deploy
+from anchoring.founding import deploy
 from anchoring.gateway import Gateway
 from anchoring.link import one_line_errors
-from anchoring.network import Network, encode_network, read_network
-from careseal import read_json
+from anchoring.network import NETWORK, Network, encode_network, read_network
 from ledger.files import write_durably
 from node.client import over
 from node.confirmation import Trust
-from node.errors import EngineFailed, NetworkPlanInvalid
+from node.errors import EngineFailed
 from node.http_rpc import Listener
-from node.networks.plan import Member, Plan, read_plan
+from node.networks.plan import Plan, read_plan
 from node.networks.running import Ipc, running
+from node.networks.runs import alone, announce
 from node.networks.watchdog import Watchdog
 
-RUN = "run.json"
-LOCK = "run.lock"
 CLIQUE = "clique"
 _LOOK_SECONDS = 0.5
 
@@ -45,13 +39,13 @@ def run(
     plan = read_plan(network)
     member = plan.member(number)
     own = network / member.folder
-    with _alone(own), running(network, plan, member, passphrase) as (ipc, ended):
+    with alone(own), running(network, plan, member, passphrase) as (ipc, ended):
         gateway = Gateway(ipc.send, plan.chain_id, plan.gas_limit, _Founded(network / NETWORK))
         listener = Listener(gateway.handle_bytes, "127.0.0.1", member.rpc_port)
         listener.start()
         watchdog = Watchdog(ipc, member.sealer, plan.period, random.random)
         try:
-            write_durably(own / RUN, json.dumps({"pid": os.getpid(), "url": listener.url, "ipc": str(ipc.path)}).encode())
+            announce(own, os.getpid(), listener.url, ipc.path)
             if found and not (network / NETWORK).exists():
                 write_durably(network / NETWORK, encode_network(_found(ipc, plan)))
             told(listener.url)
@@ -61,37 +55,6 @@ def run(
                     raise EngineFailed(f"geth ended by itself ({code}): see {own / 'geth.log'}, then start it again; nothing is lost")
         finally:
             listener.close()
-            (own / RUN).unlink(missing_ok=True)
-
-
-def runs(network: Path, member: Member) -> dict[str, Any] | None:
-    """What the process that runs a member's node says of itself, None where none does."""
-    own = network / member.folder
-    try:
-        with (own / LOCK).open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except BlockingIOError:
-                pass
-        found = read_json((own / RUN).read_bytes()[:4096])
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and isinstance(found.get("pid"), int) and isinstance(found.get("ipc"), str) else None
-
-
-@contextmanager
-def _alone(own: Path) -> Iterator[None]:
-    try:
-        file = (own / LOCK).open("wb")
-    except OSError as error:
-        raise NetworkPlanInvalid(f"cannot write {own / LOCK}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NetworkPlanInvalid(f"the node in {own} runs already: stop it first with careseal network stop") from None
-        yield
 
 
 class _Founded:

@@ -12,6 +12,7 @@ from careseal import read_json
 from node.confirmation import Trust
 from node.engines import ENGINES
 
+NETWORK = "network.json"  # its name in the folders of homes, chains and networks
 MAX_BYTES = 1 << 20
 ENGINE = "clique"  # of the embedded chain
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from anchoring.founding import NETWORK
-from anchoring.member_node import runs
+from anchoring.network import NETWORK
 from node.errors import EngineFailed, NetworkPlanInvalid
 from node.networks.plan import Member, Plan, read_plan
 from node.networks.running import STOP_SECONDS, Ipc, found_geth
+from node.networks.runs import runs
 
 START_SECONDS = 120.0
 _POLL_SECONDS = 0.2
@@ -45,7 +45,7 @@ def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequen
         raise NetworkPlanInvalid(f"this network is one of {plan.engine}: run its start scripts; only geth's is run here")
     found_geth()
     chosen = [plan.member(number) for number in only] if only else list(plan.members)
-    idle = [member for member in chosen if runs(network, member) is None]
+    idle = [member for member in chosen if runs(network / member.folder) is None]
     for member in idle:
         _check_ports(member)
     founder = min(member.number for member in chosen)
@@ -53,7 +53,7 @@ def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequen
     started = [(member, _spawn(network, member, program, passphrase, founding and member.number == founder)) for member in idle]
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not all(runs(network, member) for member in chosen) or (founding and not (network / NETWORK).exists()):
+        while not all(runs(network / member.folder) for member in chosen) or (founding and not (network / NETWORK).exists()):
             for member, process in started:
                 if process.poll() is not None:
                     raise EngineFailed(f"the node of {member.name} did not start: {_last_line(network / member.folder / 'run.log')}")
@@ -73,13 +73,13 @@ def stop(network: Path, only: Sequence[int] = ()) -> int:
     """Stop the nodes of `only`, or of all members, and wait for their end. Returns how many ran."""
     plan = read_plan(network)
     chosen = [plan.member(number) for number in only] if only else list(plan.members)
-    running = [(member, found) for member in chosen if (found := runs(network, member))]
+    running = [(member, found) for member in chosen if (found := runs(network / member.folder))]
     for _, found in running:
         with suppress(ProcessLookupError):
-            os.kill(found["pid"], signal.SIGTERM)
+            os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + 2 * STOP_SECONDS
     for member, _ in running:
-        while runs(network, member):
+        while runs(network / member.folder):
             if time.monotonic() > deadline:
                 raise EngineFailed(f"the node of {member.name} does not stop: end its process yourself")
             time.sleep(_POLL_SECONDS)
@@ -92,17 +92,17 @@ def status(network: Path) -> list[NodeState]:
 
 
 def _state(network: Path, member: Member) -> NodeState:
-    found = runs(network, member)
+    found = runs(network / member.folder)
     if found is None:
         return NodeState(member)
-    ipc = Ipc(Path(found["ipc"]))
+    ipc = Ipc(found.ipc)
     try:
         block, peers = ipc.ask("eth_getBlockByNumber", "latest", False), ipc.ask("net_peerCount")
         return NodeState(
-            member, str(found["url"]), int(block["number"], 16), str(block["hash"]), int(block["timestamp"], 16), int(peers, 16)
+            member, found.url, int(block["number"], 16), str(block["hash"]), int(block["timestamp"], 16), int(peers, 16)
         )  # fmt: skip
     except (EngineFailed, KeyError, TypeError, ValueError):
-        return NodeState(member, str(found["url"]))
+        return NodeState(member, found.url)
 
 
 def _spawn(network: Path, member: Member, program: Sequence[str], passphrase: bytes, found: bool) -> subprocess.Popen[bytes]:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anchoring.errors import AnchoringError, JournalDiverged
-from anchoring.founding import NETWORK, SEALER, take_over
+from anchoring.founding import SEALER, take_over
 from anchoring.link import Link
+from anchoring.network import NETWORK
 from anchoring.verify import EARLIER_GENERATION, Verified, verify
 from contracts.calls import ChainCheckpoint
 from ledger.audit import Scope

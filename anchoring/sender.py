@@ -49,12 +49,14 @@ class Sender:
             raise ContractRefused("the transaction failed when it was mined")
         return receipt
 
-    def wait(self, look: Callable[[], Found | None], seconds: float = MINED_SECONDS) -> Found:
-        """Ask until there is an answer. AnchoringError after `seconds`."""
-        deadline = time.monotonic() + seconds
+    def wait(self, look: Callable[[], Found | None]) -> Found:
+        """Ask until there is an answer. AnchoringError after MINED_SECONDS."""
+        deadline = time.monotonic() + MINED_SECONDS
         while (found := look()) is None:
             if time.monotonic() > deadline:
-                raise AnchoringError(f"the chain mined no block for {seconds:.0f} s: look after the node, then seal again; nothing is lost")
+                raise AnchoringError(
+                    f"the chain did not go on for {MINED_SECONDS:.0f} s: look after the node, then seal again; nothing is lost"
+                )
             time.sleep(_POLL_SECONDS)
         return found
 

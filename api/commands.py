@@ -134,7 +134,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Create a home, and found or join a chain."""
-    from anchoring.founding import NETWORK, Plan, create_home
+    from anchoring.founding import Plan, create_home
+    from anchoring.network import NETWORK
     from ledger.home import chain_is_inside
 
     secret = passphrase(passphrase_file, create=True)

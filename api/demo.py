@@ -13,9 +13,9 @@ from pathlib import Path
 from anchoring.errors import EvidenceInvalid
 from anchoring.evidence import verify_evidence
 from anchoring.export import export_evidence
-from anchoring.founding import NETWORK, Plan, create_home
+from anchoring.founding import Plan, create_home
 from anchoring.link import Link
-from anchoring.network import read_network
+from anchoring.network import NETWORK, read_network
 from anchoring.publish import publish
 from anchoring.restore import catch_up_in_place, finish_restore
 from anchoring.verify import Verified, verify

@@ -63,7 +63,7 @@ def create(
 
 def start(folder: FolderArgument, member: OnlyOption = None, passphrase_file: PassphraseOption = None) -> None:
     """Start the nodes on this machine in the background, and found the consortium the first time."""
-    from anchoring.founding import NETWORK
+    from anchoring.network import NETWORK
     from anchoring.pilot import start as launch
 
     plan = launch(folder, [sys.executable, "-m", "api.cli", "network", "run"], passphrase(passphrase_file), member or ())

@@ -240,7 +240,7 @@ def _target(home: Path | None, chain: Path | None) -> str | Path:
 
 
 def _folder(home: Path | None, chain: Path | None) -> Path:
-    from anchoring.founding import NETWORK
+    from anchoring.network import NETWORK
 
     target = _target(home, chain)
     if isinstance(target, str) and "://" in target:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 
-import pytest
 import rlp
 from assembled import BURN, CHAIN_ID, RECURSE, SEALER_KEY, SPREAD, STORE, VANISH, WITNESS, Sender, word
+from geth_network import needs_geth
 from test_clique import ACCEPTED_HASH
 
 from node.embedded import EmbeddedChain
+from node.networks.running import found_geth
 
-GETH = shutil.which("geth")
-pytestmark = pytest.mark.skipif(GETH is None, reason="geth is not installed")
+pytestmark = needs_geth
 
 
 def geth_block(block) -> bytes:
@@ -66,7 +65,7 @@ def test_geth_accepts_every_block_and_reaches_the_same_head(tmp_path, clock):
         "alloc": {},
     }))
     (tmp_path / "blocks.rlp").write_bytes(b"".join(geth_block(block) for block in blocks[1:]))
-    geth = [GETH, "--datadir", str(tmp_path / "geth"), "--verbosity", "2"]
+    geth = [found_geth(), "--datadir", str(tmp_path / "geth"), "--verbosity", "2"]
     for arguments in (["init", str(tmp_path / "genesis.json")], ["import", str(tmp_path / "blocks.rlp")]):
         subprocess.run([*geth, *arguments], check=True, capture_output=True, timeout=60)
     offline = ["--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0", "--ipcdisable"]

@@ -1,0 +1,131 @@
+"""Hospitals on four real geth nodes: joining, sealing, evidence, and nodes that are killed, stopped and restarted meanwhile."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import forked
+import pytest
+from eth_account import Account
+from geth_network import GethNetwork, needs_geth, wait
+from world import World
+
+import anchoring.sender
+from anchoring.chain_state import confirmed
+from anchoring.network import NETWORK, read_network
+from contracts.calls import Consortium
+from node.client import connect
+from node.errors import NodeError
+
+pytestmark = [pytest.mark.slow, needs_geth]
+
+
+@pytest.fixture(scope="session")
+def hospital(network, tmp_path_factory) -> World:
+    """The first member's hospital, joined and with its baseline sealed."""
+    made = network.world(tmp_path_factory.mktemp("first") / "w", 1)
+    made.ok("seal")
+    return made
+
+
+def test_evidence_says_confirmed_and_verifies(network: GethNetwork, hospital: World, tmp_path):
+    file = tmp_path / "e.json"
+    hospital.ok("evidence export", "visit", "1", "-o", file)
+    shown = hospital.ok("evidence verify", file, "--network", network.folder / NETWORK).out
+    assert "VALID" in shown and "confirmed, not final: 3 of 4 sealers" in shown
+
+
+def test_a_second_hospital_joins_at_its_own_node(network: GethNetwork, hospital: World, tmp_path):
+    other = network.world(tmp_path / "second", 2)
+    other.ok("seal")
+    other.check(counted=False)
+    assert {read["id"] for read in hospital.ok("node members", "--json").json["members"]} >= {1, 2}
+    hospital.settle()
+
+
+def test_an_anchored_checkpoint_counts_already(network: GethNetwork, hospital: World):
+    hospital.change()
+    sealed = hospital.ok("seal", "--json").json
+    trusted = read_network(network.folder / NETWORK)
+    with connect(network.url(3), None, lambda: 0.0) as w3:
+        assert confirmed(w3, trusted.engine, trusted.trust).header.number >= sealed["block"]
+
+
+def test_strangers_transactions_are_not_admitted(network: GethNetwork, hospital: World):
+    stranger = Account.create()
+    transaction = {"to": "0x" + "11" * 20, "value": 0, "gas": 21_000, "gasPrice": 0, "nonce": 0, "chainId": network.plan.chain_id}
+    raw = "0x" + bytes(stranger.sign_transaction(transaction).raw_transaction).hex()
+    with connect(network.url(2), None, lambda: 0.0) as w3:
+        answer = w3.provider.make_request("eth_sendRawTransaction", [raw])
+        assert answer["error"]["message"].startswith("only members' transactions are admitted")
+        for method in ("eth_sendTransaction", "eth_sign", "personal_unlockAccount", "miner_stop", "debug_setHead", "admin_peers"):
+            assert w3.provider.make_request(method, [])["error"]["code"] == -32601
+        # What a node tells in an error reaches whoever asked, as with a revert's reason.
+        consortium = Consortium(w3, "0x" + read_network(network.folder / NETWORK).consortium.hex())
+        answer = w3.provider.make_request("eth_call", [{"to": consortium.address, "data": "0x00000000"}, "latest"])
+        assert answer["error"]["code"] in (3, -32000)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_killed_node_stops_nobody_else_and_comes_back(network: GethNetwork, hospital: World, number):
+    before = network.block(number)
+    network.kill(number)
+    hospital.change([("UPDATE visit SET note=note || '.' WHERE visit_id=1",)])
+    if number == 1:
+        assert "cannot be reached" in hospital.refused("seal")
+    else:
+        hospital.ok("seal")
+    network.start(number)
+    assert network.block(number) >= before
+    wait(lambda: network.block(number) >= network.block(number % 4 + 1) - 1)
+    hospital.settle()
+
+
+def test_a_stopped_chain_loses_nothing_and_goes_on(network: GethNetwork, hospital: World, monkeypatch):
+    network.kill(3, 4)
+    hospital.change([("UPDATE visit SET note=note || '!' WHERE visit_id=1",)])
+    monkeypatch.setattr(anchoring.sender, "MINED_SECONDS", 6.0)
+    said = hospital.refused("seal")
+    assert "seal again; nothing is lost" in said, said
+    assert hospital.refused("seal")  # and once more, with a transaction that waits already
+    monkeypatch.undo()
+    network.start(3, 4)
+    network.grows(1)
+    hospital.settle()
+
+
+def test_a_network_that_was_killed_whole_starts_where_it_stood(network: GethNetwork, hospital: World):
+    trusted = read_network(network.folder / NETWORK)
+    with connect(network.url(1), None, lambda: 0.0) as w3:
+        counted = confirmed(w3, trusted.engine, trusted.trust).header
+    network.kill(1, 2, 3, 4)
+    hospital.change([("UPDATE visit SET note=note || '?' WHERE visit_id=1",)])
+    assert "cannot be reached" in hospital.refused("seal")
+    network.start()
+    network.grows(1)
+    for number in (1, 4):
+        found = network.ipc(number).ask("eth_getBlockByNumber", hex(counted.number), False)
+        assert int(found["stateRoot"], 16) == int.from_bytes(counted.state_root, "big")
+    hospital.settle()
+
+
+def test_status_shows_every_node(network: GethNetwork, hospital: World):
+    network.grows(1)
+    shown = forked.here("network", "status", network.folder, "--json", environment={})
+    states = json.loads(shown.out)
+    assert [state["member"] for state in states] == [1, 2, 3, 4] and all(state["peers"] == 3 for state in states)
+
+
+def test_a_node_cannot_run_twice_and_another_passphrase_is_refused(network: GethNetwork):
+    again = forked.here("network", "run", network.folder, "--member", "2", environment={"CARESEAL_PASSPHRASE": "correct horse"})
+    assert again.code == 2 and "runs already" in again.line()
+    network.stop(2)
+    wrong = forked.here("network", "run", network.folder, "--member", "2", environment={"CARESEAL_PASSPHRASE": "another one"})
+    assert wrong.code == 2 and "does not open" in wrong.line()
+    with pytest.raises(NodeError, match="port"):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", network.plan.member(2).rpc_port))
+            taken.listen()
+            network.start(2)
+    network.start(2)
