@@ -39,7 +39,7 @@ def create(
     period: Annotated[int, typer.Option("--period", min=1, max=3600, help=_("Seconds from block to block."))] = 2,
     gas_limit: Annotated[int, typer.Option("--gas-limit", min=5_000_000, max=2**31, help=_("Of every block."))] = 30_000_000,
     chain_id: Annotated[int | None, typer.Option("--chain-id", min=1, max=2**53 - 1, help=_("Default: a random one."))] = None,
-    p2p_port: Annotated[int, typer.Option("--p2p-port", min=1, max=65535, help=_("The first member's port for peers."))] = 30303,
+    p2p_port: Annotated[int, typer.Option("--peer-port", min=1, max=65535, help=_("The first member's port for peers."))] = 30303,
     rpc_port: Annotated[int, typer.Option("--rpc-port", min=1, max=65535, help=_("The first member's port on loopback."))] = 8545,
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,

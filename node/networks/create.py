@@ -75,10 +75,10 @@ def _check(plan: Plan) -> None:
         raise NetworkPlanInvalid(f"members have different names, of 1 to {MAX_NAME} printable characters")
     for ports in ([m.p2p_port for m in plan.members], [m.rpc_port for m in plan.members]):
         if not all(1 <= port <= 65535 for port in ports):
-            raise NetworkPlanInvalid("ports are numbers from 1 to 65535: choose a lower --p2p-port and --rpc-port")
+            raise NetworkPlanInvalid("ports are numbers from 1 to 65535: choose a lower --peer-port and --rpc-port")
     shared = {(m.host, m.p2p_port) for m in plan.members} & {(m.host, m.rpc_port) for m in plan.members}
     if shared:
-        raise NetworkPlanInvalid("a port for peers is one for requests too: choose --p2p-port and --rpc-port further apart")
+        raise NetworkPlanInvalid("a port for peers is one for requests too: choose --peer-port and --rpc-port further apart")
     if plan.period < 1 or plan.epoch < 1 or plan.gas_limit < 5_000_000 or plan.chain_id < 1:
         raise NetworkPlanInvalid("period and epoch are at least 1, the gas limit at least 5000000, the chain id at least 1")
 
