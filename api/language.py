@@ -75,6 +75,11 @@ def set_language(language: str) -> None:
     _Language.shown = gettext.GNUTranslations(compiled)
 
 
+def spoken() -> str:
+    """The chosen language."""
+    return _Language.name
+
+
 @contextmanager
 def spoken_in(language: str) -> Iterator[None]:
     """Translate into this language until the context ends, as for a document that is not its reader's choice."""

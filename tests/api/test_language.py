@@ -460,9 +460,13 @@ def test_a_terminal_that_knows_no_chinese_gets_no_traceback(tmp_path):
 def test_the_demo_runs_in_chinese(tmp_path):
     ended = run("demo", "--folder", str(tmp_path / "demo"), "--lang", "zh")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert not ended.stderr
-    for line in ended.stdout.splitlines():
-        if not re.match(r"\s*(sql>|sqlite3|CARESEAL_PASSPHRASE)", line):
+    refused = ended.stderr.splitlines()  # erasures that the demo shows to be refused
+    assert [("封存" in line, "须保存 15 年" in line) for line in refused] == [(True, False), (False, True)], ended.stderr
+    for line in [*ended.stdout.splitlines(), *refused]:
+        if not re.match(r"\s*(sql>|sqlite3|CARESEAL_PASSPHRASE|\$ careseal)", line):
             assert not english_in(line), line
-    for word in ("修改留痕", "未留痕修改", "删除", "未留痕新增", "采集失效", "历史被改写", "存证日志被回退", "有效", "无效"):
+    for word in ("修改留痕", "未留痕修改", "删除", "未留痕新增", "采集失效", "历史被改写", "存证日志被回退", "有效", "无效", "在变更窗口", "关联销毁后数据仍在"):
         assert word in ended.stdout, word
+    left = [Path(line.split()[0]) for line in ended.stdout.partition("留下供查看的文件：")[2].splitlines() if line.startswith("    /")]
+    assert {"list-0001.pdf", "erasure.json", "erasure.pdf", "field.json", "field.pdf", "evidence.json"} <= {path.name for path in left}
+    assert all(path.exists() for path in left)
