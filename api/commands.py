@@ -436,7 +436,7 @@ def status(home: HomeOption, passphrase_file: PassphraseOption = None, as_json: 
         say(
             "table {table}: {capture}, {sealed}, {waiting} changes waiting",
             table=t["table"],
-            capture=t["capture"],
+            capture=_("triggers") if t["capture"] == "triggers" else _("scan"),
             sealed=_("sealed") if t["sealed"] else _("not sealed yet"),
             waiting="?" if t["waiting"] is None else t["waiting"],
         )

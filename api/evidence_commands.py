@@ -44,7 +44,7 @@ def app() -> typer.Typer:
     def export(
         home: HomeOption,
         output: OutputOption,
-        table: Annotated[str | None, typer.Argument(metavar="TABLE")] = None,
+        table: Annotated[str | None, typer.Argument(metavar="TABLE", help=_("The attached table."))] = None,
         key: Annotated[
             list[str] | None, typer.Argument(metavar="KEY...", help=_("The record's key, in the order of the key columns."))
         ] = None,
@@ -110,9 +110,9 @@ def app() -> typer.Typer:
             raise typer.Exit(FINDINGS)
         return None
 
-    @made.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated or foreign, 2 unreadable."))
+    @made.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated, foreign or no evidence, 2 a file cannot be read."))
     def verify_file(
-        file: Annotated[Path, typer.Argument(metavar="FILE")],
+        file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The evidence file."))],
         network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
         journal: Annotated[
             Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
@@ -159,7 +159,7 @@ def app() -> typer.Typer:
 
     @made.command("refresh", help=_("Prove old evidence anew from the chain's present state."))
     def refresh(
-        file: Annotated[Path, typer.Argument(metavar="FILE")],
+        file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The evidence file."))],
         output: Annotated[Path, typer.Option("--output", "-o", help=_("The evidence file to write."))],
         network: Annotated[
             Path | None, typer.Option("--network", help=_("The network file to prove it under; default: the home's."))

@@ -56,7 +56,7 @@ def app() -> typer.Typer:
 
     @made.command("check", help=_("Check an exported journal offline. Exit 0 whole, 1 changed or incomplete, 2 unreadable."))
     def check(
-        folder: Annotated[Path, typer.Argument(metavar="DIR")],
+        folder: Annotated[Path, typer.Argument(metavar="DIR", help=_("The folder of the export."))],
         verifier: Annotated[
             Path | None, typer.Option("--verifier", help=_("File with the log's verifier key, got elsewhere than from the export."))
         ] = None,

@@ -139,7 +139,7 @@ def admit_member(
 
 def suspend_member(
     home: NeededHome,
-    institution: Annotated[int, typer.Option("--institution", min=1)],
+    institution: Annotated[int, typer.Option("--institution", min=1, help=_("The institution's number."))],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to suspend an institution for good."""
@@ -150,8 +150,8 @@ def suspend_member(
 
 def replace_key(
     home: NeededHome,
-    institution: Annotated[int, typer.Option("--institution", min=1)],
-    account: Annotated[str, typer.Option("--account")],
+    institution: Annotated[int, typer.Option("--institution", min=1, help=_("The institution's number."))],
+    account: Annotated[str, typer.Option("--account", help=_("The account that it has from now on."))],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to give an institution that lost its key another account."""
@@ -162,8 +162,8 @@ def replace_key(
 
 def approve_generation(
     home: NeededHome,
-    institution: Annotated[int, typer.Option("--institution", min=1)],
-    generation: Annotated[int, typer.Option("--generation", min=1)],
+    institution: Annotated[int, typer.Option("--institution", min=1, help=_("The institution's number."))],
+    generation: Annotated[int, typer.Option("--generation", min=1, help=_("The generation that begins: the present one and one more."))],
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Vote to let an institution begin a new generation of its journal; the old one stays a permanent finding."""

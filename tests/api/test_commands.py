@@ -96,6 +96,11 @@ def test_documents_for_programs(place):
     assert [(audit["table"], audit["findings"]) for audit in detached["audits"]] == [("visit", {})]
 
 
+def test_status_says_in_chinese_how_a_table_is_captured(sealed):
+    lines = [line for line in sealed.ok("status", "--lang", "zh").out.splitlines() if "lab_result" in line or "visit" in line]
+    assert len(lines) == 2 and all("触发器" in line and "triggers" not in line for line in lines)
+
+
 def test_a_finding_as_programs_read_it(sealed):
     sealed.ok("verify")
     sealed.ok("seal")

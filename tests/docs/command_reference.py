@@ -66,12 +66,6 @@ def _kind(parameter: Any) -> type:
     return kinds[0]
 
 
-def _help(parameter: Any) -> str:
-    """The parameter's help; an option that has none is explained where another command has the same option."""
-    same = (other for _, command in commands() for other in options(command) if other.opts == parameter.opts)
-    return parameter.help or next((other.help for other in same if other.help), "")
-
-
 def _text(parameter: Any) -> str:
     notes = []
     if parameter.required and parameter.param_type_name == "option":
@@ -80,5 +74,5 @@ def _text(parameter: Any) -> str:
         notes.append(f"environment: `{parameter.envvar}`")
     if parameter.default not in (None, False, [], ()):
         notes.append(f"default: `{parameter.default}`")
-    text = _help(parameter).replace("|", "\\|")
+    text = (parameter.help or "").replace("|", "\\|")
     return f"{text} ({'; '.join(notes)})".strip() if notes else text

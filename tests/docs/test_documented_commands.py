@@ -40,6 +40,12 @@ def test_every_command_has_its_section() -> None:
     assert set(re.findall(r"^### careseal (.+?)$", PAGE.partition("## JSON documents")[0], re.MULTILINE)) == NAMES.keys()
 
 
+def test_every_argument_and_option_is_explained_by_its_own_command() -> None:
+    assert not [(name, parameter.opts) for name, command in commands() for parameter in options(command) if not parameter.help]
+    verified = PAGE.partition("### careseal evidence verify")[2].partition("###")[0]
+    assert "| `FILE` | The evidence file. |" in verified  # `FILE` of `backup` and of others is another thing
+
+
 def mentioned() -> Iterator[tuple[str, list[str]]]:
     """Every `careseal ...` in the documents, with the page it is on."""
     for path in PROSE:
