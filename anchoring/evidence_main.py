@@ -1,7 +1,8 @@
 """`python -m anchoring.evidence_main FILE --network FILE [--journal DIR] [--values]`: the verifier of evidence, by itself.
 
 It needs nothing but rlp, a keccak, a secp256k1 and cryptography, and prints one JSON document for programs, in English in every
-language. Exit 0 valid, 1 not valid or no evidence at all, 2 a file cannot be read or the network file is none, as `careseal evidence verify`.
+language. Exit 0 valid, 1 not valid or no evidence at all, 2 a file cannot be read or the network file is none,
+as `careseal evidence verify`.
 """
 
 from __future__ import annotations

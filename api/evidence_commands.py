@@ -110,7 +110,9 @@ def app() -> typer.Typer:
             raise typer.Exit(FINDINGS)
         return None
 
-    @made.command("verify", help=_("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated, foreign or no evidence, 2 a file cannot be read."))
+    words = _("Verify an evidence file offline. Exit 0 valid, 1 edited, truncated, foreign or no evidence, 2 a file cannot be read.")
+
+    @made.command("verify", help=words)
     def verify_file(
         file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The evidence file."))],
         network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],

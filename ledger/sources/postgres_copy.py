@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -16,15 +17,16 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 RUN_BYTES, ROW_BYTES = 256 << 10, 512  # a row counts as its own bytes and ROW_BYTES
 
 # Everything on which the text of an accepted type depends, and what keeps reading apart from the account's own settings.
-# Rows come out of the table, not out of an index, which a superuser can make to say otherwise.
+# What a database or tablespace has been told about costs and plans, too: a reading that must go by no index then goes by none.
 # `row_security` off makes the server refuse rather than hide rows.
 _SETTINGS = """
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3;
 SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET row_security = off;
 SET search_path = pg_catalog, public; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET jit = off;
-SET work_mem = '32MB'; SET enable_indexonlyscan = off
+SET work_mem = '32MB'; SET enable_indexonlyscan = off; SET enable_seqscan = on; SET enable_sort = on; SET seq_page_cost = 1
 """
 _OLDEST = 130000
+_BY_INDEX = re.compile(r"^[ >-]*(Parallel )?(Index|Bitmap) ", re.MULTILINE)  # the nodes of a plan that read one
 
 
 def connect(conninfo: str, busy_seconds: float) -> Connection:
@@ -45,14 +47,17 @@ def connect(conninfo: str, busy_seconds: float) -> Connection:
     return connection
 
 
-def copy_lines(connection: Connection, query: str) -> Iterator[list[bytes]]:
+def copy_lines(connection: Connection, query: str, *, by_index: bool = True) -> Iterator[list[bytes]]:
     """The lines of `COPY (query) TO STDOUT`, without newlines, in runs of bounded size.
 
-    Within the caller's transaction; closing the iterator early cancels the query and leaves the transaction usable.
-    Raises psycopg.Error.
+    Without `by_index` rows come out of the table alone: an index is what a superuser makes it say. Within the caller's transaction;
+    closing the iterator early cancels the query and leaves the transaction usable. Raises psycopg.Error, SourceError.
     """
-    connection.execute("SAVEPOINT careseal_copy")
+    choice = "on" if by_index else "off"
+    connection.execute(f"SAVEPOINT careseal_copy; SET LOCAL enable_indexscan = {choice}; SET LOCAL enable_bitmapscan = {choice}")
     try:
+        if not by_index:
+            _refuse_index(connection, query)
         with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
             get = connection.pgconn.get_copy_data
             ended = False
@@ -79,6 +84,13 @@ def copy_lines(connection: Connection, query: str) -> Iterator[list[bytes]]:
             connection.execute("ROLLBACK TO SAVEPOINT careseal_copy")
         raise
     connection.execute("RELEASE SAVEPOINT careseal_copy")
+
+
+def _refuse_index(connection: Connection, query: str) -> None:
+    """A switched-off index is only dear to the planner: where the table itself was made dearer, nothing is read."""
+    plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN (COSTS OFF) {query}"))
+    if _BY_INDEX.search(plan):
+        raise SourceError("the server would read the table by an index only: reset the cost settings of its database and tablespaces")
 
 
 def _end(connection: Connection) -> None:

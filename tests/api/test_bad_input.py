@@ -160,7 +160,9 @@ def test_wrong_evidence_and_network_files(world, template):
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"{", b"{}", b"[]", b"null", b'{"careseal": "receipt/1"}', b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(256)) * 9, b"PK\3\4" + bytes(200),
+    b"", b"{", b"{}", b"[]", b"null", b'{"careseal": "receipt/1"}',
+    b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(range(256)) * 9,
+    b"PK\3\4" + bytes(200),
     b"%PDF-1.7\n", b"\xef\xbb\xbf{}", b"[" * 100_000, b'{"a":NaN}', b'{"a":1,"a":2}', "{}".encode("utf-16"),
 ], ids=["empty", "cut", "object", "list", "null", "receipt", "jpeg", "zip", "pdf", "bom", "deep", "nan", "twice", "utf-16"])  # fmt: skip
 def test_a_file_that_is_no_evidence_was_examined_and_is_not_valid(world, content):

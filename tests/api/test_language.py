@@ -465,7 +465,10 @@ def test_the_demo_runs_in_chinese(tmp_path):
     for line in [*ended.stdout.splitlines(), *refused]:
         if not re.match(r"\s*(sql>|sqlite3|CARESEAL_PASSPHRASE|\$ careseal)", line):
             assert not english_in(line), line
-    for word in ("修改留痕", "未留痕修改", "删除", "未留痕新增", "采集失效", "历史被改写", "存证日志被回退", "有效", "无效", "在变更窗口", "关联销毁后数据仍在"):
+    for word in (
+        "在变更窗口", "关联销毁后数据仍在", "修改留痕", "未留痕修改", "删除", "未留痕新增", "采集失效", "历史被改写",
+        "存证日志被回退", "有效", "无效"
+    ):  # fmt: skip
         assert word in ended.stdout, word
     left = [Path(line.split()[0]) for line in ended.stdout.partition("留下供查看的文件：")[2].splitlines() if line.startswith("    /")]
     assert {"list-0001.pdf", "erasure.json", "erasure.pdf", "field.json", "field.pdf", "evidence.json"} <= {path.name for path in left}

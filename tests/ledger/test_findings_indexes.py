@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from audit_world import World, make_world
 
-from ledger.errors import HomeError
+from ledger.errors import HomeError, SourceError
 from ledger.store import Store
 
 KEYS = ("INTEGER", "TEXT")
@@ -60,6 +61,77 @@ def test_rows_altered_under_an_index_that_keeps_the_old_ones(world: World) -> No
 
     beside_an_index(database, "lab", "id, value", alter)
     assert len([kind for kind, _, columns in world.found() if (kind, columns) == ("altered", ("value",))]) == 100
+
+
+# On PostgreSQL
+
+
+DEAR = ("enable_seqscan = off", "enable_sort = off", "seq_page_cost = 1e300")  # a table that is only read by its indexes
+
+
+@pytest.fixture
+def served(tmp_path: Path, postgres: Any) -> Iterator[World]:
+    """A hundred sealed rows on a server, where an administrator made it dear to read a table otherwise than by an index."""
+    made = make_world("postgresql", "triggers", tmp_path, lambda: postgres)
+    made.hospital.run("CREATE TABLE lab (id INTEGER PRIMARY KEY, value DOUBLE PRECISION)")
+    made.hospital.many("INSERT INTO lab VALUES (?, 1.5)", [(n,) for n in range(100)])
+    made.attach("lab")
+    made.seal()
+    for setting in DEAR:
+        made.hospital.run(f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END $$")
+    yield made
+    made.close()
+
+
+def beside_the_key(world: World, *statements: str) -> None:
+    """Change the table while its primary key takes no entries."""
+    world.hospital.run("SET allow_system_table_mods = on")
+    for ready in (False, True):
+        with world.hospital.blind():
+            world.hospital.run(f"UPDATE pg_index SET indisready = {ready} WHERE indexrelid = 'lab_pkey'::regclass")
+            for statement in () if ready else statements:
+                world.hospital.run(statement)
+
+
+def by_the_key(world: World, condition: str) -> list[tuple[object, ...]]:
+    """What a reader sees who goes by the index."""
+    with closing(world.hospital.connect()) as connection:
+        return connection.execute(f"SELECT id, value FROM lab WHERE {condition} ORDER BY id").fetchall()
+
+
+def test_a_row_that_the_primary_key_does_not_know_is_found(served: World) -> None:
+    beside_the_key(served, "INSERT INTO lab VALUES (777, 9.5)")
+    assert len(by_the_key(served, "true")) == 100 and by_the_key(served, "id = 777") == []  # hidden
+    assert served.found() == [("inserted", (777,), ())]
+
+
+def test_a_second_row_under_a_key_is_found(served: World) -> None:
+    beside_the_key(served, "INSERT INTO lab VALUES (7, 9.5)")
+    assert by_the_key(served, "id = 7") == [(7, 1.5)]
+    assert served.found() != []
+
+
+def test_a_row_changed_out_of_the_sight_of_its_index_is_found(served: World) -> None:
+    served.hospital.run("CREATE INDEX report_ix ON lab (id) INCLUDE (value)")
+    ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'report_ix'::regclass"
+    beside_the_key(
+        served, ready.format(False), "DELETE FROM lab WHERE id = 9", "INSERT INTO lab VALUES (9, 9.5)", ready.format(True)
+    )  # fmt: skip
+    assert served.found() == [("altered", (9,), ("value",))]
+
+
+def test_a_table_that_can_be_read_by_an_index_only_is_not_intact(served: World) -> None:
+    beside_the_key(served, "INSERT INTO lab VALUES (777, 9.5)")
+    served.hospital.run("ALTER TABLESPACE pg_default SET (seq_page_cost = 1e300)")
+    try:
+        with pytest.raises(SourceError, match="would read the table by an index only: reset the cost settings"):
+            served.found()
+    finally:
+        served.hospital.run("ALTER TABLESPACE pg_default RESET (seq_page_cost)")
+    assert served.found() == [("inserted", (777,), ())]
+
+
+# A home's own indexes
 
 
 @pytest.mark.parametrize(
