@@ -12,7 +12,7 @@ import typer
 
 from api.console import print_json, say
 from api.language import _
-from api.options import JsonOption
+from api.options import ExportedJournalOption, JsonOption, NetworkOption, TsaCertOption
 from ledger.errors import LedgerError
 
 
@@ -23,14 +23,9 @@ def add_certificate(made: typer.Typer) -> None:
     def certificate(
         file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The evidence file."))],
         output: Annotated[Path, typer.Option("--output", "-o", help=_("The PDF to write."))],
-        network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
-        journal: Annotated[
-            Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
-        ] = None,
-        tsa_cert: Annotated[
-            list[Path] | None,
-            typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),
-        ] = None,
+        network: NetworkOption,
+        journal: ExportedJournalOption = None,
+        tsa_cert: TsaCertOption = None,
         made_at: Annotated[
             str | None,
             typer.Option("--made-at", metavar="TIME", help=_("When it is made, as 2026-11-23T22:00:00Z, to make the same PDF again.")),

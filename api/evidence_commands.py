@@ -18,7 +18,7 @@ from api.certificate_command import add_certificate
 from api.console import print_json, say
 from api.errors import FINDINGS
 from api.language import _
-from api.options import HomeOption, JsonOption, PassphraseOption
+from api.options import ExportedJournalOption, HomeOption, JsonOption, NetworkOption, PassphraseOption, TsaCertOption
 from api.receipts import precise, stamp_json
 from ledger.errors import LedgerError
 
@@ -115,14 +115,9 @@ def app() -> typer.Typer:
     @made.command("verify", help=words)
     def verify_file(
         file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The evidence file."))],
-        network: Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))],
-        journal: Annotated[
-            Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
-        ] = None,
-        tsa_cert: Annotated[
-            list[Path] | None,
-            typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),
-        ] = None,
+        network: NetworkOption,
+        journal: ExportedJournalOption = None,
+        tsa_cert: TsaCertOption = None,
         values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
         as_json: JsonOption = False,
     ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -21,6 +22,8 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from anchoring.hold_folder import Custody
+    from anchoring.link import Link
+    from anchoring.sealing import Round
     from ledger.holds import Hold
     from ledger.home import Home
     from ledger.persons import PersonKey
@@ -71,19 +74,14 @@ def create(
     from anchoring.hold_folder import list_name
     from anchoring.holding import choose
     from anchoring.holding import create as create_hold
-    from anchoring.sealing import sealed
-    from api.commands import linked
     from api.hold_pdf import hold_list
-    from ledger.home import Home
-    from ledger.persons import MAX_REASON, check_text
 
-    check_text("--reason", reason, MAX_REASON)
-    secret, now = passphrase(passphrase_file), int(time.time() * 1000)
+    now = int(time.time() * 1000)
     end = _day(until) if until else _in_three_years(now)
-    with Home.open(home, lambda: secret) as opened, progress(not as_json) as rows:
+    with _for_hold(home, passphrase_file, reason, now, shown=not as_json) as (opened, sealing):
         custody = _custody(opened, custodian, custody_passphrase_file)
         choose(opened, table, key or (), subject or ())
-        with sealed(opened, linked(opened, secret), now, rows) as (link, _round):
+        with sealing as (link, _round):
             chosen = choose(opened, table, key or (), subject or ())
             hold = create_hold(opened, link, chosen, to, custody, end, reason, hold_list, now)
     pdf = to / list_name(1, "pdf")
@@ -110,23 +108,17 @@ def extend(
     from anchoring.hold_folder import Custody, list_name
     from anchoring.holding import choose
     from anchoring.holding import extend as extend_hold
-    from anchoring.sealing import sealed
-    from api.commands import linked
     from api.hold_pdf import hold_list
     from ledger.holds import find_hold
-    from ledger.home import Home
-    from ledger.persons import MAX_REASON, check_text
 
-    check_text("--reason", reason, MAX_REASON)
-    secret, now = passphrase(passphrase_file), int(time.time() * 1000)
-    wanted = bool(key or subject)
-    with Home.open(home, lambda: secret) as opened, progress(not as_json) as rows:
+    wanted, now = bool(key or subject), int(time.time() * 1000)
+    with _for_hold(home, passphrase_file, reason, now, shown=not as_json) as (opened, sealing):
         hold = find_hold(opened, number)
         end = _day(until) if until else hold.until
         if end < hold.until or not (wanted or until):
             raise LedgerError("give more records, or a later --until: a hold is not shortened")
         custody = _custody(opened, custodian, custody_passphrase_file) if wanted else Custody()
-        with sealed(opened, linked(opened, secret), now, rows) as (link, _round):
+        with sealing as (link, _round):
             chosen = choose(opened, table, key or (), subject or ()) if wanted else []
             extend_hold(opened, link, hold, chosen, custody, end, reason, hold_list, now)
     pdf = Path(hold.place) / list_name(len(hold.parts) + 1, "pdf") if wanted else None
@@ -258,6 +250,22 @@ def verify(
     elif checked.journal:
         say("the chain could not be reached: the checkpoints were not held against it")
     return None
+
+
+@contextmanager
+def _for_hold(
+    path: Path, passphrase_file: Path | None, reason: str, now: int, *, shown: bool
+) -> Iterator[tuple[Home, AbstractContextManager[tuple[Link, Round]]]]:
+    """A home in which records are put under hold, and the round of sealing that comes first; `now` in milliseconds."""
+    from anchoring.sealing import sealed
+    from api.commands import linked
+    from ledger.home import Home
+    from ledger.persons import MAX_REASON, check_text
+
+    check_text("--reason", reason, MAX_REASON)
+    secret = passphrase(passphrase_file)
+    with Home.open(path, lambda: secret) as home, progress(shown) as rows:
+        yield home, sealed(home, linked(home, secret), now, rows)
 
 
 def _custody(home: Home, persons: Sequence[str] | None, file: Path | None) -> Custody:

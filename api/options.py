@@ -20,4 +20,12 @@ KeyPassphraseOption = Annotated[
         "--key-passphrase-file", help=_("File with the passphrase of the key file; else CARESEAL_KEY_PASSPHRASE, else it is asked for.")
     ),
 ]
+NetworkOption = Annotated[Path, typer.Option("--network", help=_("The network file, the root of trust."))]
+ExportedJournalOption = Annotated[
+    Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
+]
+TsaCertOption = Annotated[
+    list[Path] | None,
+    typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),
+]
 ReasonOption = Annotated[str, typer.Option("--reason", help=_("Why, in one line; it is journalled."))]
