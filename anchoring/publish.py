@@ -16,13 +16,18 @@ from ledger.journal import Checkpoint
 from ledger.mirror import mirror
 
 
-def publish(home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda checkpoint: None) -> list[Checkpoint]:
+def publish(
+    home: Home, link: Link, told: Callable[[Checkpoint], None] = lambda checkpoint: None,
+    progress: Callable[[str, int], None] = lambda what, entries: None,
+) -> list[Checkpoint]:  # fmt: skip
     """Publish what is sealed, after it is durable in the mirror; returns the checkpoints that are anchored now and were not before.
+
+    `progress` hears of entries that were mirrored.
 
     JournalDiverged where the chain has a longer or another history. ContractRefused, AnchoringError and NodeUnreachable leave
     the checkpoint in the outbox.
     """
-    mirror(home)
+    mirror(home, progress)
     _take_back_lost(home, link)
     if home.journal.unanchored() is None:
         check_head(home, link)

@@ -42,14 +42,14 @@ def sealed(home: Home, connection: AbstractContextManager[Link], now: int, progr
             check_head(home, link)
         except (NodeUnreachable, ChainLocked, NodeNotBelieved) as error:
             added = seal(home, now, progress=progress).added
-            mirror(home)
+            mirror(home, progress)
             waiting = f"{added} entries were added and wait for their anchor, seal again when the chain is back"
             raise type(error)(f"{error}; {waiting}") from error
         try:
             added = seal(home, now, progress=progress).added
         except SourceError:
             # One table that cannot be read keeps no other from its anchor.
-            publish(home, link)
+            publish(home, link, progress=progress)
             raise
-        published = publish(home, link)
+        published = publish(home, link, progress=progress)
         yield link, Round(added, published, home.journal.latest())

@@ -63,7 +63,8 @@ def progress(shown: bool) -> Iterator[Rows]:
 
         def advance(table: str, rows: int) -> None:
             if table not in tasks:
-                tasks[table] = bar.add_task(_("journal") if table == "journal" else table, total=None)
+                own = {"journal": _("journal"), "mirror": _("mirror")}
+                tasks[table] = bar.add_task(own.get(table, table), total=None)
             bar.advance(tasks[table], rows)  # type: ignore[arg-type]
 
         yield advance

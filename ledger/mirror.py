@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -57,15 +57,17 @@ class MirrorBatch:
     rows: dict[str, list[list[Value]]]
 
 
-def mirror(home: Home) -> int:
+def mirror(home: Home, progress: Callable[[str, int], None] = lambda what, entries: None) -> int:
     """Make every batch of the home durable in its mirror and return the number of entries there are in it.
+
+    What it costs grows with the batches that wait, and not with those that the mirror holds.
 
     HomeError, with nothing lost, where the mirror cannot be written, or holds another home or a longer history.
     """
     if home.settings.mirror is None:
         return home.journal.size
     folder, start = Path(home.settings.mirror), int(home.store.meta(MIRROR_START, "1") or 1)
-    for (number,) in home.store.db.execute("SELECT id FROM batches ORDER BY id").fetchall():
+    for number, entries in home.store.db.execute("SELECT id, count FROM batches ORDER BY id").fetchall():
         try:
             if number > start and not batch_path(folder, number - 1).exists():
                 raise HomeError(
@@ -79,6 +81,7 @@ def mirror(home: Home) -> int:
             ) from error
         with home.store.transaction() as db:
             db.execute("DELETE FROM batches WHERE id=?", (number,))
+        progress("mirror", entries)
     return home.journal.size
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -330,6 +331,21 @@ def test_a_whole_mirror_has_no_fault_nor_has_a_home_without_one(mirrored, tmp_pa
     for other in opened(tmp_path / "other", None, keyring):
         write(other, 1)
         assert mirror_faults(other) == []
+
+
+def test_a_seal_looks_at_no_more_of_a_mirror_of_very_many_batches(mirrored, folder, monkeypatch):
+    for number in range(2, 16):
+        batch_path(folder, number).unlink()  # whoever looked would miss them
+    looked, known = [], Path.exists
+    monkeypatch.setattr(Path, "iterdir", lambda path: pytest.fail(f"{path} is listed"))
+    monkeypatch.setattr(Path, "exists", lambda path, **how: looked.append(path.name) or known(path, **how))
+    told: list[tuple[str, int]] = []
+    write(mirrored, 20, 21)
+    write(mirrored, 22)
+    mirror(mirrored, lambda what, entries: told.append((what, entries)))
+    assert {what for what, _ in told} == {"mirror"} and sum(entries for _, entries in told) == 3
+    assert len(told) == last_of(mirrored) - 16
+    assert min(looked) == batch_path(folder, 16).name and len(looked) <= 3 * len(told)
 
 
 def test_missing_files_are_told_as_ranges_wherever_they_are(mirrored, folder):
