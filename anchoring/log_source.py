@@ -51,14 +51,14 @@ class HttpSource:
     def read(self, path: str, limit: int) -> bytes | None:
         for last in range(TRIES):
             try:
-                return self._read(path, limit)
+                return self._fetched(path, limit)
             except requests.RequestException as error:
                 failure = error
             if last < TRIES - 1:
                 time.sleep(0.2 * 2**last)
         raise JournalUnavailable(f"{path} cannot be fetched: {type(failure).__name__}") from failure
 
-    def _read(self, path: str, limit: int) -> bytes | None:
+    def _fetched(self, path: str, limit: int) -> bytes | None:
         deadline = time.monotonic() + WHOLE_SECONDS
         with self._session.get(f"{self._url}/{path}", timeout=SECONDS, stream=True, allow_redirects=False) as answer:
             if answer.status_code in (404, 410):

@@ -206,12 +206,12 @@ class _Entries:
         """Entries `start` to `stop`-1, in runs that end where bundles do."""
         while start < stop:
             number, skip = divmod(start, WIDTH)
-            run = self._read(number)[skip : stop - number * WIDTH]
+            run = self._entries_of(number)[skip : stop - number * WIDTH]
             start += len(run)
             self._took(len(run))
             yield run
 
-    def _read(self, number: int) -> list[bytes]:
+    def _entries_of(self, number: int) -> list[bytes]:
         if self._bundle[0] != number:
             width = width_in(self._shown, 0, number)
             data = self._source.read(bundle_path(number, width), MAX_BUNDLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable, Sequence
 
 from anchoring.alarms import AlarmKind
@@ -23,10 +24,16 @@ from ledger.wire import (
 )
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS heads (journal INTEGER, record BLOB, entry INTEGER, version INTEGER, mark INTEGER,
-    PRIMARY KEY (journal, record)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heads (journal INTEGER, record BLOB, state BLOB, PRIMARY KEY (journal, record)) WITHOUT ROWID;
 """
 _HELD = 1 << 16  # records that begin are stored so many at a time, in order
+_ID = RECORD.stop - RECORD.start
+_STATE = struct.Struct(">6sIHB")  # entry, version, table, whether it is deleted
+# One statement takes all records apart: a call for each of them would be most of the time that a monitor takes.
+_STORE = f"""
+WITH RECURSIVE place(at) AS (SELECT 1 UNION ALL SELECT at+{_ID + _STATE.size} FROM place WHERE at+{_ID + _STATE.size}<length(?2))
+INSERT INTO heads SELECT ?1, substr(?2, at, {_ID}), substr(?2, at+{_ID}, {_STATE.size}) FROM place WHERE true ON CONFLICT DO NOTHING
+"""  # noqa: S608
 _FIRST = bytes(3) + b"\1" + bytes(6)  # version 1, no previous entry
 _ALGORITHMS = bytes(sorted(Algorithm))
 _PLAIN_FLAGS = bytes(sorted(flags for flags in range(16) if flags & Flag.CONTENT))
@@ -40,13 +47,13 @@ class RecordHeads:
 
     def __init__(self, db: sqlite3.Connection, journal: int, found: Found) -> None:
         self._db, self._journal, self._found = db, journal, found
-        self._begun: list[tuple[bytes, int, int]] = []
+        self._begun: list[bytes] = []
 
     def take(self, first: int, entries: Sequence[bytes]) -> None:
         """Take entries `first` and on in."""
         if plain(entries):
-            mark = _mark(int.from_bytes(entries[0][TABLE], "big"), False)
-            self._begun += [(entry[RECORD], index, mark) for index, entry in enumerate(entries, first)]
+            rest = _state(0, 1, int.from_bytes(entries[0][TABLE], "big"), False)[6:]
+            self._begun += [entry[RECORD] + index.to_bytes(6, "big") + rest for index, entry in enumerate(entries, first)]
         else:
             for index, entry in enumerate(entries, first):
                 self._one(index, entry)
@@ -58,15 +65,11 @@ class RecordHeads:
         if not self._begun:
             return
         begun, self._begun = sorted(self._begun), []
-        before = self._db.total_changes
-        journal = self._journal
-        self._db.executemany(
-            "INSERT INTO heads VALUES (?,?,?,1,?) ON CONFLICT DO NOTHING",
-            [(journal, record, index, mark) for record, index, mark in begun],
-        )
-        if self._db.total_changes - before < len(begun):
-            for record, index, _ in begun:
-                head = self._head(record)
+        stored = self._db.total_changes
+        self._db.execute(_STORE, (self._journal, b"".join(begun)))
+        if self._db.total_changes - stored < len(begun):
+            for one in begun:
+                index, head = int.from_bytes(one[_ID : _ID + 6], "big"), self._head(one[:_ID])
                 if head is None or head[:2] != (index, 1):
                     self._repeated(index, 1)
 
@@ -77,37 +80,35 @@ class RecordHeads:
             return self._found(AlarmKind.MALFORMED, index, str(error))
         if not isinstance(entry, RecordEntry):
             return None
+        deleted = entry.kind is Kind.DELETED
+        state = _state(index, entry.version, entry.table, deleted)
         if entry.previous is None:
-            self._begun.append((entry.record, index, _mark(entry.table, entry.kind is Kind.DELETED)))
+            self._begun.append(entry.record + state)
             return None
         self.flush()
         head = self._head(entry.record)
         if head is not None and entry.version <= head[1]:
             return self._repeated(index, entry.version)
-        mark = _mark(entry.table, entry.kind is Kind.DELETED)
-        follows = (
-            head is not None
-            and (entry.previous, entry.version) == (head[0], head[1] + 1)
-            and head[2] >> 1 == mark >> 1
-            and bool(head[2] & 1) == (entry.kind is Kind.WRITTEN)
-        )
+        follows = head == (entry.previous, entry.version - 1, entry.table, entry.kind is Kind.WRITTEN)
         if not follows:
             self._found(AlarmKind.OUT_OF_ORDER, index, f"entry {index} does not follow the one before it of its record")
-        insert = "INSERT OR REPLACE INTO heads VALUES (?,?,?,?,?)"
-        self._db.execute(insert, (self._journal, entry.record, index, entry.version, mark))
+        self._db.execute("INSERT OR REPLACE INTO heads VALUES (?,?,?)", (self._journal, entry.record, state))
         return None
 
-    def _head(self, record: bytes) -> tuple[int, int, int] | None:
-        query = "SELECT entry, version, mark FROM heads WHERE journal=? AND record=?"
-        found: tuple[int, int, int] | None = self._db.execute(query, (self._journal, record)).fetchone()
-        return found
+    def _head(self, record: bytes) -> tuple[int, int, int, bool] | None:
+        """Entry, version, table of a record's last entry, and whether it tells of a deletion."""
+        found = self._db.execute("SELECT state FROM heads WHERE journal=? AND record=?", (self._journal, record)).fetchone()
+        if found is None:
+            return None
+        entry, version, table, deleted = _STATE.unpack(found[0])
+        return int.from_bytes(entry, "big"), version, table, bool(deleted)
 
     def _repeated(self, index: int, version: int) -> None:
         self._found(AlarmKind.REPEATED, index, f"entry {index} and an earlier one are both version {version} of one record")
 
 
-def _mark(table: int, deleted: bool) -> int:
-    return table << 1 | deleted
+def _state(entry: int, version: int, table: int, deleted: bool) -> bytes:
+    return _STATE.pack(entry.to_bytes(6, "big"), version, table, deleted)
 
 
 def plain(entries: Sequence[bytes]) -> bool:
