@@ -18,7 +18,15 @@ from anchoring.errors import LinkBroken, NodeNotBelieved
 from anchoring.network import Network
 from contracts.actions import KeyKind
 from contracts.calls import ChainCheckpoint, ChainHead
-from contracts.layout import checkpoint_slots, count_slot, generation_slot, key_count_slot, key_slots
+from contracts.layout import (
+    checkpoint_slots,
+    count_slot,
+    generation_slot,
+    institution_count_slot,
+    institution_slots,
+    key_count_slot,
+    key_slots,
+)
 from node import header
 from node.confirmation import Headers, Trust
 from node.engines import ENGINES
@@ -42,9 +50,14 @@ class ChainState:
             with _proved():
                 proofs.verify_sealed(self.header, network)
 
+    def generation(self) -> int:
+        """The institution's current generation, from 0."""
+        (generation,) = self._journals([generation_slot(self._institution)])
+        return generation
+
     def head(self) -> ChainHead:
         """Where the institution's journal stands."""
-        (generation,) = self._journals([generation_slot(self._institution)])
+        generation = self.generation()
         (count,) = self.counts([generation])
         return ChainHead(self._institution, generation, count, self.checkpoint(generation, count - 1) if count else None)
 
@@ -83,6 +96,13 @@ class ChainState:
         (count,) = self._consortium([key_count_slot(self._institution, kind)])
         slots = [key_slots(self._institution, kind, index).value for index in range(count)]
         return {word.to_bytes(32, "big")[12:] for word in self._consortium(slots)}
+
+    def terms(self) -> dict[int, tuple[int, int]]:
+        """Of every institution ever admitted, by its id: from which block it was a member, and until which; 0 is open."""
+        (count,) = self._consortium([institution_count_slot()])
+        slots = [institution_slots(number) for number in range(1, count + 1)]
+        words = self._consortium([slot for each in slots for slot in (each.from_block, each.until_block)])
+        return dict(enumerate(zip(words[::2], words[1::2], strict=True), 1))
 
     def proof(self, address: bytes, slots: Sequence[int]) -> list[list[bytes]]:
         """The trie nodes that prove an account and then each of its slots at this block, as the node gives them."""

@@ -21,6 +21,14 @@ class LinkBroken(AnchoringError):
         self.link, self.message = link, message
 
 
+class JournalUnavailable(AnchoringError):
+    """Another institution's exported journal cannot be read where it should be."""
+
+
+class MonitorStateInvalid(AnchoringError):
+    """What a monitor kept of its earlier rounds is damaged, another network's, or in use."""
+
+
 class EvidenceInvalid(LinkBroken):
     """Evidence that proves nothing."""
 

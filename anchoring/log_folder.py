@@ -19,7 +19,7 @@ from ledger.wire import EventEntry, Kind, decode_entry
 
 VERSION = "journal-export/1"
 ABOUT = "log.json"
-_MAX_ABOUT = 1 << 16
+MAX_ABOUT = 1 << 16
 _NUMBERS = ("chain_id", "institution", "generation")
 
 
@@ -112,7 +112,7 @@ def decode_about(data: bytes) -> About:
 def read_about(folder: Path) -> About | None:
     """What the folder's `log.json` says, None where there is none. OSError as it comes."""
     path = folder / ABOUT
-    return decode_about(_read(path, _MAX_ABOUT, "description")) if path.exists() else None
+    return decode_about(_read(path, MAX_ABOUT, "description")) if path.exists() else None
 
 
 def check_folder(folder: Path, verifier: Verifier | None, progress: Callable[[int], None] = lambda entries: None) -> Checked:

@@ -21,6 +21,7 @@ from api import (
     import_command,
     journal_commands,
     migrate_command,
+    monitor_command,
     network_commands,
     node_commands,
     person_commands,
@@ -69,6 +70,7 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(_version)
     for command in (init, attach_command, detach_command, seal_command, verify_command, status, worker.run, recovery.backup_command,
                     recovery.restore_command, import_command.import_command, migrate_command.migrate_check_command, erase_commands.erase,
+                    monitor_command.monitor,
                     sample_hospital, demo):  # fmt: skip
         app.command(command.__name__.removesuffix("_command").replace("_", "-"), help=_(_doc(command)))(command)
     app.add_typer(evidence_commands.app(), name="evidence")

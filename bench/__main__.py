@@ -25,6 +25,7 @@ MEASUREMENTS = {
     "seal": "sealing.sealing",
     "proofs": "proofs.proofs",
     "evidence": "evidence.evidence",
+    "monitor": "monitoring.monitoring",
     "insert": "inserts.inserts",
     "gas": "gas.gas",
     "bytes": "sealing.kept_bytes",

@@ -59,6 +59,11 @@ def generation_slot(institution: int) -> int:
     return _element(load("Journals").slots["generation"], institution)
 
 
+def institution_count_slot() -> int:
+    """The slot in `Consortium` of the number of institutions ever admitted; their ids count from 1."""
+    return load("Consortium").slots["institution_count"]
+
+
 def institution_slots(institution: int) -> InstitutionSlots:
     """The slots in `Consortium` of an institution's record."""
     first = _element(load("Consortium").slots["institution"], institution)
