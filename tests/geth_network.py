@@ -67,7 +67,7 @@ class GethNetwork:
         """End nodes by SIGKILL, the node itself first."""
         for number in numbers:
             found = runs(self.folder / self.plan.member(number).folder)
-            children = Path(f"/proc/{found['pid']}/task/{found['pid']}/children").read_text().split()
+            children = Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()
             for pid in (*map(int, children), found.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
