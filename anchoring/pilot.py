@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anchoring.network import NETWORK
-from node.errors import EngineFailed, NetworkPlanInvalid
+from node.errors import EngineFailed
 from node.networks.plan import Member, Plan, read_plan
 from node.networks.running import STOP_SECONDS, Ipc, found_geth
 from node.networks.runs import runs
@@ -41,8 +41,6 @@ def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequen
     EngineFailed with the last words of a node that ended; then those that this call started are stopped again.
     """
     plan = read_plan(network)
-    if plan.engine != "geth":
-        raise NetworkPlanInvalid(f"this network is one of {plan.engine}: run its start scripts; only geth's is run here")
     found_geth()
     chosen = [plan.member(number) for number in only] if only else list(plan.members)
     idle = [member for member in chosen if runs(network / member.folder) is None]

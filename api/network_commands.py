@@ -53,10 +53,10 @@ def create(
     from node.networks.plan import Plan
 
     chosen = members(member, host or [], p2p_port, rpc_port)
-    plan = Plan("geth", chain_id or 1_000_000 + secrets.randbits(32), period, clique.EPOCH, gas_limit, int(time.time()), chosen)
+    plan = Plan(chain_id or 1_000_000 + secrets.randbits(32), period, clique.EPOCH, gas_limit, int(time.time()), chosen)
     made = write(folder, plan, passphrase(passphrase_file, create=True))
     if as_json:
-        return print_json({"chain_id": made.chain_id, "engine": made.engine, "members": [m.name for m in made.members]})
+        return print_json({"chain_id": made.chain_id, "members": [m.name for m in made.members]})
     say("network {chain_id} of {count} members in {folder}", chain_id=made.chain_id, count=len(made.members), folder=folder)
     return say("start it with careseal network start {folder}", folder=folder)
 

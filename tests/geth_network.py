@@ -53,7 +53,7 @@ class GethNetwork:
 
     def __init__(self, folder: Path) -> None:
         first = free_ports(2 * len(NAMES))
-        plan = Plan("geth", CHAIN_ID, 1, clique.EPOCH, 30_000_000, int(time.time()), members(NAMES, [], first, first + len(NAMES)))
+        plan = Plan(CHAIN_ID, 1, clique.EPOCH, 30_000_000, int(time.time()), members(NAMES, [], first, first + len(NAMES)))
         self.folder = folder
         self.plan = create(folder, plan, PASSPHRASE.encode(), work=1 << 12)
 

@@ -32,6 +32,8 @@ def create(folder: Path, plan: Plan, passphrase: bytes, random: Callable[[int], 
     NetworkPlanInvalid where the folder exists, or the plan is none that nodes can run.
     """
     _check(plan)
+    if not passphrase.isascii() or not passphrase.decode().isprintable():
+        raise NetworkPlanInvalid("the passphrase of a network's keys is one line of ASCII: geth reads it from a line")
     if folder.exists():
         raise NetworkPlanInvalid(f"{folder} exists already: choose a new folder for the network")
     part = folder.with_name(f".{folder.name}.part")
@@ -39,7 +41,7 @@ def create(folder: Path, plan: Plan, passphrase: bytes, random: Callable[[int], 
     try:
         part.mkdir(mode=0o700, parents=True)
         members = tuple(_with_keys(part, member, passphrase, random, work) for member in plan.members)
-        made = Plan(plan.engine, plan.chain_id, plan.period, plan.epoch, plan.gas_limit, plan.created, members)
+        made = Plan(plan.chain_id, plan.period, plan.epoch, plan.gas_limit, plan.created, members)
         (part / GENESIS).write_bytes(geth.genesis(made))
         for member in members:
             own = part / member.folder

@@ -22,7 +22,7 @@ SECRET = b"correct horse"
 
 
 def planned(names=NAMES, hosts=(), p2p_port=30303, rpc_port=8545, **changes) -> Plan:
-    return replace(Plan("geth", 4242, 2, 30_000, 30_000_000, 1_790_000_000, members(names, hosts, p2p_port, rpc_port)), **changes)
+    return replace(Plan(4242, 2, 30_000, 30_000_000, 1_790_000_000, members(names, hosts, p2p_port, rpc_port)), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,13 @@ def test_start_scripts_are_safe_whatever_a_member_is_called(folder):
 def test_a_plan_that_no_node_can_run_is_refused(tmp_path, changes, says):
     with pytest.raises(NetworkPlanInvalid, match=says):
         create(tmp_path / "n", planned(**changes), SECRET, work=16)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("passphrase", ["密码密码".encode(), b"two\nlines", b"\xff\xfe"])
+def test_a_passphrase_that_geth_cannot_read_is_refused(tmp_path, passphrase):
+    with pytest.raises(NetworkPlanInvalid, match="one line of ASCII"):
+        create(tmp_path / "n", planned(), passphrase, work=16)
     assert list(tmp_path.iterdir()) == []
 
 
