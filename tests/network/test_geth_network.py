@@ -77,7 +77,7 @@ def test_a_killed_node_stops_nobody_else_and_comes_back(network: GethNetwork, ho
     else:
         hospital.ok("seal")
     network.start(number)
-    assert network.block(number) >= before
+    wait(lambda: network.block(number) >= before)
     wait(lambda: network.block(number) >= network.block(number % 4 + 1) - 1)
     hospital.settle()
 
@@ -105,16 +105,19 @@ def test_a_network_that_was_killed_whole_starts_where_it_stood(network: GethNetw
     network.start()
     network.grows(1)
     for number in (1, 4):
+        wait(lambda number=number: network.block(number) >= counted.number)
         found = network.ipc(number).ask("eth_getBlockByNumber", hex(counted.number), False)
         assert int(found["stateRoot"], 16) == int.from_bytes(counted.state_root, "big")
     hospital.settle()
 
 
 def test_status_shows_every_node(network: GethNetwork, hospital: World):
-    network.grows(1)
-    shown = forked.here("network", "status", network.folder, "--json", environment={})
-    states = json.loads(shown.out)
-    assert [state["member"] for state in states] == [1, 2, 3, 4] and all(state["peers"] == 3 for state in states)
+    def states():
+        return json.loads(forked.here("network", "status", network.folder, "--json", environment={}).out)
+
+    # A peer that was lost is called again after half a minute.
+    wait(lambda: all(state["peers"] == 3 for state in states()))
+    assert [state["member"] for state in states()] == [1, 2, 3, 4]
 
 
 def test_a_node_cannot_run_twice_and_another_passphrase_is_refused(network: GethNetwork):
