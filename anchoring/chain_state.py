@@ -28,7 +28,7 @@ from contracts.layout import (
     key_slots,
 )
 from node import header
-from node.confirmation import Headers, Trust
+from node.confirmation import Headers
 from node.engines import ENGINES
 from node.errors import HeaderInvalid, SealInvalid
 
@@ -142,15 +142,24 @@ class ChainState:
             yield part, self.proof(address, part)
 
 
-def confirmed(w3: Web3, engine: str, trust: Trust) -> Headers:
-    """The newest block that counts by now, with the headers that make it count.
+def collected(w3: Web3, network: Network) -> Headers:
+    """The newest block that counts by now, with the headers that make it count, as the node gives them: `proofs.confirm` says whether so.
 
     Unconfirmed where none does; NodeNotBelieved where the node's headers are not sealed as they must be.
     """
+    engine = network.engine
     try:
-        return ENGINES[engine].collect(raw_header(w3, None, engine), lambda number: raw_header(w3, number, engine), trust)
+        return ENGINES[engine].collect(raw_header(w3, None, engine), lambda number: raw_header(w3, number, engine), network.trust)
     except SealInvalid as error:
         raise NodeNotBelieved(f"the chain's node is not believed: seal: {error}; use another node, or a newer network file") from error
+
+
+def confirmed(w3: Web3, network: Network) -> header.Header:
+    """The newest block that counts by now, proved from the network file. Errors as of `collected`."""
+    headers = collected(w3, network)
+    with _proved():
+        proofs.confirm(headers, network)
+    return headers.header
 
 
 def raw_header(w3: Web3, number: int | None, engine: str) -> header.Header:

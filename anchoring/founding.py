@@ -28,11 +28,11 @@ from ledger.keys import Keyring, open_box, seal_box
 from ledger.mirror import prepare_folder
 from node import clique
 from node.client import connect
-from node.confirmation import Headers, Trust
+from node.confirmation import Trust
 from node.embedded import EmbeddedChain
 from node.engines import ENGINES
 from node.errors import ChainExists, Unconfirmed
-from node.header import block_hash
+from node.header import Header, block_hash
 
 SEALER = "sealer.json"
 SEALER_PURPOSE = "sealer key"
@@ -215,19 +215,19 @@ def deploy(w3: Web3, key: bytes, engine: str, genesis: Trust) -> Network:
     founder = Sender(w3, key)
     consortium = founder.send(deploy_consortium(w3, nonce=founder.nonce()))["contractAddress"]
     receipt = founder.send(deploy_journals(w3, str(consortium), nonce=founder.nonce()))
-    journals = receipt["contractAddress"]
+    network = Network(
+        w3.eth.chain_id, engine, genesis.period, genesis.epoch, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
+        bytes.fromhex(str(receipt["contractAddress"])[2:]), load("Journals").code_hash, genesis.block, genesis.block_hash, genesis.sealers,
+    )  # fmt: skip
 
-    def look() -> Headers | None:
+    def look() -> Header | None:
         with suppress(Unconfirmed):
-            headers = confirmed(w3, engine, genesis)
-            return headers if headers.header.number >= receipt["blockNumber"] else None
+            head = confirmed(w3, network)
+            return head if head.number >= receipt["blockNumber"] else None
         return None
 
-    trusted = founder.wait(look).header
-    return Network(
-        w3.eth.chain_id, engine, genesis.period, genesis.epoch, bytes.fromhex(str(consortium)[2:]), load("Consortium").code_hash,
-        bytes.fromhex(str(journals)[2:]), load("Journals").code_hash, trusted.number, ENGINES[engine].block_hash(trusted), genesis.sealers,
-    )  # fmt: skip
+    trusted = founder.wait(look)
+    return replace(network, block=trusted.number, block_hash=ENGINES[engine].block_hash(trusted))
 
 
 def _embedded_genesis(w3: Web3) -> Trust:

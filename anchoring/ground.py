@@ -7,7 +7,7 @@ from typing import Any
 
 from web3 import Web3
 
-from anchoring.chain_state import ChainState, confirmed
+from anchoring.chain_state import ChainState, collected
 from anchoring.errors import AnchoringError, EvidenceInvalid
 from anchoring.evidence import Anchored, verify_anchor
 from anchoring.network import Network
@@ -25,7 +25,7 @@ def gather(w3: Web3, network: Network, institution: int, name: bytes, place: Pla
     NodeNotBelieved where the chain's node does not prove what it says.
     """
     try:
-        headers = confirmed(w3, network.engine, network.trust)
+        headers = collected(w3, network)
     except Unconfirmed as error:
         raise AnchoringError(f"no evidence can be made now: {error}") from error
     state = ChainState(w3, network, institution, headers.header)

@@ -37,23 +37,22 @@ class Link(Sender):
 
     def state(self) -> ChainState:
         """What the chain has of this institution at its latest block, proved. NodeNotBelieved where the node does not prove it."""
-        state = ChainState(self.w3, self.network, self.institution)
+        return self._on_trusted_chain(ChainState(self.w3, self.network, self.institution))
+
+    def confirmed(self) -> ChainState | None:
+        """The same at the newest block that counts, None where none does yet. Errors as of `state`."""
+        try:
+            head = confirmed(self.w3, self.network)
+        except Unconfirmed:
+            return None
+        return self._on_trusted_chain(ChainState(self.w3, self.network, self.institution, head))
+
+    def _on_trusted_chain(self, state: ChainState) -> ChainState:
         if not self._is_trusted_chain:
             if self.block_hash(self.header(self.network.block)) != self.network.block_hash:
                 raise AnchoringError("this home uses another chain than the network file's: nothing it says can be trusted")
             self._is_trusted_chain = True
         return state
-
-    def confirmed(self) -> ChainState | None:
-        """The same at the newest block that counts, None where none does yet. Errors as of `state`."""
-        latest = self.state()
-        try:
-            headers = confirmed(self.w3, self.network.engine, self.network.trust)
-        except Unconfirmed:
-            return None
-        if headers.header == latest.header:
-            return latest
-        return ChainState(self.w3, self.network, self.institution, headers.header)
 
     def head(self) -> ChainHead:
         """Where this institution's journal stands now, proved."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from anchoring.founding import deploy
 from anchoring.gateway import Gateway
 from anchoring.link import one_line_errors
-from anchoring.network import NETWORK, Network, encode_network, read_network
+from anchoring.network import ENGINE, NETWORK, Network, encode_network, read_network
 from ledger.files import write_durably
 from node.client import over
 from node.confirmation import Trust
@@ -23,7 +23,6 @@ from node.networks.running import Ipc, running
 from node.networks.runs import alone, announce
 from node.networks.watchdog import Watchdog
 
-CLIQUE = "clique"
 _LOOK_SECONDS = 0.5
 
 
@@ -77,4 +76,4 @@ def _found(ipc: Ipc, plan: Plan) -> Network:
     first = w3.eth.get_block(0)
     sealers = tuple(sorted(member.sealer for member in plan.members))
     with one_line_errors():
-        return deploy(w3, os.urandom(32), CLIQUE, Trust(0, bytes(first["hash"]), sealers, plan.period, plan.epoch))
+        return deploy(w3, os.urandom(32), ENGINE, Trust(0, bytes(first["hash"]), sealers, plan.period, plan.epoch))

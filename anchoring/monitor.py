@@ -74,7 +74,7 @@ class Monitor:
         if ENGINES[network.engine].block_hash(raw_header(self._w3, network.block, network.engine)) != network.block_hash:
             raise AnchoringError("the node is of another chain than the network file: check --rpc and --network")
         try:
-            head = confirmed(self._w3, network.engine, network.trust).header
+            head = confirmed(self._w3, network)
         except Unconfirmed as error:
             raise AnchoringError(f"nothing on the chain counts now: {error}") from error
         journals = []
@@ -112,7 +112,6 @@ class Monitor:
                     self._read_on(state, source, place, read, count)
             except JournalUnavailable as error:
                 self._alarm(AlarmKind.UNAVAILABLE, place, None, str(error))
-        read = self._state.journal(*place)
         return Journal(*place, size, read.size, read.checkpoints)
 
     def _read_on(self, state: ChainState, source: Source, place: Place, read: Read, count: int) -> None:

@@ -18,7 +18,6 @@ FORKS = ("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople
 
 def genesis(plan: Plan) -> bytes:
     """The genesis file. Berlin rules: with London's, one full block lifts the base fee and zero-price transactions are stuck for ever."""
-    sealers = b"".join(sorted(member.sealer for member in plan.members))
     values = {
         "config": {
             "chainId": plan.chain_id,
@@ -26,7 +25,7 @@ def genesis(plan: Plan) -> bytes:
             "clique": {"period": plan.period, "epoch": plan.epoch},
         },
         "timestamp": hex(plan.created),
-        "extraData": "0x" + (bytes(clique.VANITY) + sealers + bytes(clique.SEAL)).hex(),
+        "extraData": "0x" + clique.unsealed_extra(0, [member.sealer for member in plan.members]).hex(),
         "gasLimit": hex(plan.gas_limit),
         "difficulty": "0x1",
         "alloc": {},

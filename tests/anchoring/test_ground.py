@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
 from evidence_world import GENERATION, INSTITUTION, NAME, PLACE, SEALERS, CliqueChain, World, qbft_header, seed
 
+from anchoring.chain_state import confirmed
 from anchoring.container import encode, plain
 from anchoring.errors import AnchoringError, EvidenceInvalid, NodeNotBelieved
 from anchoring.evidence import verify_evidence
@@ -16,6 +17,7 @@ from anchoring.network import Network
 from anchoring.refresh import refresh_evidence
 from node import header
 from node.engines import ENGINES
+from node.errors import Unconfirmed
 from node.header import Header
 
 WORLD = World()
@@ -114,6 +116,33 @@ def test_a_node_that_shows_strangers_blocks_is_not_believed():
         evidence(Node("clique", chain.headers), network)
     with pytest.raises(NodeNotBelieved, match="engine: "):
         evidence(Node("qbft", [qbft_header(50, STATE.state_root, SEALERS[:1], SEALERS[:1])]), network)
+
+
+def test_what_counts_is_proved_before_it_is_used():
+    chain, forged = CliqueChain((SEALERS[0],), STATE.state_root), seed("another state")
+    chain.seal(SEALERS[0], state_root=STATE.state_root)
+    network = chain.network()
+    assert confirmed(Node("clique", chain.headers).w3, network) == chain.headers[-1]
+    trusted = replace(chain.headers[0], number=network.block, state_root=forged)
+    with pytest.raises(NodeNotBelieved, match="network: the header is not the trusted block"):
+        confirmed(Node("clique", [trusted]).w3, network)
+    older = CliqueChain((SEALERS[0],), STATE.state_root, trusted=30)
+    older.seal(SEALERS[0], state_root=STATE.state_root)
+    with pytest.raises(NodeNotBelieved, match="network: block 31 is older than the trusted block 40"):
+        confirmed(Node("clique", older.headers).w3, network)
+
+
+def test_a_quorum_seals_what_counts_on_qbft():
+    network, four = WORLD.network("qbft-4"), SEALERS[:4]
+    genuine = [qbft_header(number, STATE.state_root, four, four[:3], parent=seed(f"parent {number}")) for number in (40, 41)]
+    assert confirmed(Node("qbft", genuine).w3, network) == genuine[1]
+    for seals in ([], four[:2], [four[0]] * 3):
+        few = qbft_header(41, seed("another state"), four, seals, parent=seed("parent 41"))
+        with pytest.raises(Unconfirmed, match="cannot be followed from the trusted block"):
+            confirmed(Node("qbft", [genuine[0], few]).w3, network)
+    forged = qbft_header(40, seed("another state"), four, four[:3])
+    with pytest.raises(NodeNotBelieved, match="network: the header is not the trusted block"):
+        confirmed(Node("qbft", [forged]).w3, network)
 
 
 def test_a_checkpoint_that_the_chain_does_not_hold_is_not_refreshed():

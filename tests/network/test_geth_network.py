@@ -49,7 +49,7 @@ def test_an_anchored_checkpoint_counts_already(network: GethNetwork, hospital: W
     sealed = hospital.ok("seal", "--json").json
     trusted = read_network(network.folder / NETWORK)
     with connect(network.url(3), None, lambda: 0.0) as w3:
-        assert confirmed(w3, trusted.engine, trusted.trust).header.number >= sealed["block"]
+        assert confirmed(w3, trusted).number >= sealed["block"]
 
 
 def test_strangers_transactions_are_not_admitted(network: GethNetwork, hospital: World):
@@ -98,7 +98,7 @@ def test_a_stopped_chain_loses_nothing_and_goes_on(network: GethNetwork, hospita
 def test_a_network_that_was_killed_whole_starts_where_it_stood(network: GethNetwork, hospital: World):
     trusted = read_network(network.folder / NETWORK)
     with connect(network.url(1), None, lambda: 0.0) as w3:
-        counted = confirmed(w3, trusted.engine, trusted.trust).header
+        counted = confirmed(w3, trusted)
     network.kill(1, 2, 3, 4)
     hospital.change([("UPDATE visit SET note=note || '?' WHERE visit_id=1",)])
     assert "cannot be reached" in hospital.refused("seal")
