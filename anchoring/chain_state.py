@@ -14,7 +14,7 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 from anchoring import proofs
-from anchoring.errors import LinkBroken, NodeNotBelieved
+from anchoring.errors import AnchoringError, LinkBroken, NodeNotBelieved
 from anchoring.network import Network
 from contracts.actions import KeyKind
 from contracts.calls import ChainCheckpoint, ChainHead
@@ -30,8 +30,9 @@ from contracts.layout import (
 from node import header
 from node.confirmation import Headers
 from node.engines import ENGINES
-from node.errors import HeaderInvalid, SealInvalid
+from node.errors import HeaderInvalid, SealInvalid, Unconfirmed
 
+_LATER = 16  # blocks more than there are sealers, that may pass before one counts
 _SLOTS = 64  # proved in one request, of which nodes take up to 1024
 
 
@@ -97,6 +98,24 @@ class ChainState:
         slots = [key_slots(self._institution, kind, index).value for index in range(count)]
         return {word.to_bytes(32, "big")[12:] for word in self._consortium(slots)}
 
+    def is_named(self, name: bytes) -> bool:
+        """Whether the consortium knows the institution under this commitment to a name, 32 bytes."""
+        (word,) = self._consortium([institution_slots(self._institution).name])
+        return word.to_bytes(32, "big") == name
+
+    def head_at(self, block: int) -> ChainHead:
+        """Where the journal stood at an earlier block, found in logarithmically many requests: of a generation with nothing in it yet,
+        nothing is said."""
+        for generation in range(self.generation(), -1, -1):
+            low, (high,) = 0, self.counts([generation])
+            middle = high - 1  # nearly always it is the last one
+            while low < high:
+                low, high = (middle + 1, high) if self.checkpoint(generation, middle).block <= block else (low, middle)
+                middle = (low + high) // 2
+            if low:
+                return ChainHead(self._institution, generation, low, self.checkpoint(generation, low - 1))
+        return ChainHead(self._institution, 0, 0, None)
+
     def terms(self) -> dict[int, tuple[int, int]]:
         """Of every institution ever admitted, by its id: from which block it was a member, and until which; 0 is open."""
         (count,) = self._consortium([institution_count_slot()])
@@ -147,9 +166,13 @@ def collected(w3: Web3, network: Network) -> Headers:
 
     Unconfirmed where none does; NodeNotBelieved where the node's headers are not sealed as they must be.
     """
+    return _collected(w3, network, raw_header(w3, None, network.engine))
+
+
+def _collected(w3: Web3, network: Network, latest: header.Header) -> Headers:
     engine = network.engine
     try:
-        return ENGINES[engine].collect(raw_header(w3, None, engine), lambda number: raw_header(w3, number, engine), network.trust)
+        return ENGINES[engine].collect(latest, lambda number: raw_header(w3, number, engine), network.trust)
     except SealInvalid as error:
         raise NodeNotBelieved(f"the chain's node is not believed: seal: {error}; use another node, or a newer network file") from error
 
@@ -160,6 +183,21 @@ def confirmed(w3: Web3, network: Network) -> header.Header:
     with _proved():
         proofs.confirm(headers, network)
     return headers.header
+
+
+def confirmed_at(w3: Web3, network: Network, block: int) -> header.Header:
+    """A block that once was the newest that counts, proved from the network file. AnchoringError where it was not; NodeNotBelieved."""
+    engine, newest = network.engine, raw_header(w3, None, network.engine).number
+    for tip in range(block, min(newest, block + 2 * len(network.sealers) + _LATER) + 1):
+        try:
+            headers = _collected(w3, network, raw_header(w3, tip, engine))
+        except Unconfirmed:
+            continue
+        if headers.header.number == block:
+            with _proved():
+                proofs.confirm(headers, network)
+            return headers.header
+    raise AnchoringError(f"block {block} is not there, or never was the newest that counted: give the number that a report names")
 
 
 def raw_header(w3: Web3, number: int | None, engine: str) -> header.Header:

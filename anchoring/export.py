@@ -21,6 +21,7 @@ from ledger import canonical, rowcodec, sortkey
 from ledger.commitment import SALT_BYTES, digest_function, field_digests, record_secret, salts
 from ledger.errors import LedgerError
 from ledger.home import Home
+from ledger.record_secrets import KeyedSecrets
 from ledger.reporting import Reporter
 from ledger.sources import open_source
 from ledger.tables import Attached, find_table
@@ -55,7 +56,7 @@ class Exporter:
         if unknown:
             raise LedgerError(f"table {table.name} has no column {unknown[0]}: its columns are {', '.join(table.shape.names)}")
         self._home, self.table, self._wanted = home, table, wanted
-        self._reporter = Reporter(home, {}, values=True)
+        self._reporter = Reporter(home, KeyedSecrets(home.subjects), {}, values=True)
         ground, self.anchored = gather(link.w3, link.network, home.settings.institution, home.settings.name.encode())
         if self.anchored.size <= table.entry:
             raise LedgerError("this table is not anchored yet: run careseal seal first")

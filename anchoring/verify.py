@@ -20,6 +20,7 @@ from ledger import identity
 from ledger.audit import Anchors, Answered, AuditResult, Scope, audit
 from ledger.findings import Finding, FindingKind
 from ledger.home import Home, Settings
+from ledger.journal import Ledger
 from ledger.mirror_check import MirrorFault, mirror_faults
 from ledger.resolutions import read_resolutions
 from ledger.wire import decode_entry
@@ -90,18 +91,13 @@ def verify(
     if head is not None:
         _expect(roots, head.size, head.root, extra)
     size = 0 if head is None else head.size
-    earlier = _earlier_generations(state, on_chain.generation)
+    earlier = earlier_generations(state, on_chain.generation)
     result = audit(
-        home, scope, Anchors(size, roots, _lag(home, size, now, max_lag)), now, processes=processes, values=values,
+        home, scope, Anchors(size, roots, lag_of(home, size, now, max_lag)), now, processes=processes, values=values,
         record=record and not extra, progress=progress,
     )  # fmt: skip
     # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
-    result = _on_chain(result, link.state())
-    answers = read_resolutions(home)
-    given_up = [(finding, answers.resolved(finding.id or b"")) for finding in earlier]
-    open_ = [finding for finding, answer in given_up if answer is None]
-    answered = [Answered(answer, 1) for _, answer in given_up if answer is not None]
-    result = replace(result, findings=[*extra, *open_, *result.findings], resolved=[*answered, *result.resolved])
+    result = completed(home, on_chain_only(result, link.state()), extra, earlier)
     faults = mirror_faults(home) if scope.journal else ()
     return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
 
@@ -139,7 +135,7 @@ def _behind(home: Home, on_chain: ChainHead, block: int) -> list[Finding]:
     return []
 
 
-def _earlier_generations(state: ChainState, generation: int) -> list[Finding]:
+def earlier_generations(state: ChainState, generation: int) -> list[Finding]:
     """A generation that was given up stays a finding for ever: its entries cannot be audited any more."""
     counts = state.counts(range(generation))
     last = iter(state.checkpoints([(number, count - 1) for number, count in enumerate(counts) if count]))
@@ -187,7 +183,7 @@ def _lost_block(receipt: Receipt, state: ChainState, link: Link) -> list[Finding
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
 
 
-def _lag(home: Home, anchored: int, now: float, max_lag: float | None) -> float | None:
+def lag_of(home: Ledger, anchored: int, now: float, max_lag: float | None) -> float | None:
     """Age of the oldest entry that is not on the chain, where it is over the limit."""
     if max_lag is None or home.journal.size <= anchored:
         return None
@@ -195,8 +191,17 @@ def _lag(home: Home, anchored: int, now: float, max_lag: float | None) -> float 
     return age if age > max_lag else None
 
 
-def _on_chain(result: AuditResult, state: ChainState) -> AuditResult:
-    """Drop every `intact_at` that the chain does not confirm: the home's own notes prove nothing."""
+def completed(ledger: Ledger, result: AuditResult, extra: Sequence[Finding], earlier: Sequence[Finding]) -> AuditResult:
+    """The result with what else was found, and with those earlier generations that two people did not answer for."""
+    answers = read_resolutions(ledger)
+    given_up = [(finding, answers.resolved(finding.id or b"")) for finding in earlier]
+    open_ = [finding for finding, answer in given_up if answer is None]
+    answered = [Answered(answer, 1) for _, answer in given_up if answer is not None]
+    return replace(result, findings=[*extra, *open_, *result.findings], resolved=[*answered, *result.resolved])
+
+
+def on_chain_only(result: AuditResult, state: ChainState, block: int | None = None) -> AuditResult:
+    """Drop every `intact_at` that the chain did not confirm, by `block`: the ledger's own notes prove nothing."""
     confirmed: dict[tuple[int, int], tuple[bytes, int] | None] = {}
     findings = []
     for finding in result.findings:
@@ -206,7 +211,7 @@ def _on_chain(result: AuditResult, state: ChainState) -> AuditResult:
             if place not in confirmed:
                 found = state.find(*place)
                 confirmed[place] = None if found is None else (found.root, found.block)
-            if confirmed[place] != (at.root, at.block):
+            if confirmed[place] != (at.root, at.block) or (block is not None and at.block > block):
                 finding = finding.without_intact_at()
         findings.append(finding)
     return replace(result, findings=findings)

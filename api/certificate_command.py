@@ -62,7 +62,7 @@ def add_certificate(made: typer.Typer) -> None:
 
 def _moment(text: str | None) -> datetime:
     """The time given, else the clock's, to the second. LedgerError where it is none."""
-    from api.window_commands import moment
+    from api.duration import moment
 
     seconds = int(time.time()) if text is None else moment("--made-at", text) // 1000
     if seconds < 0:

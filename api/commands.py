@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api import (
+    access_commands,
+    auditor_commands,
     erase_commands,
     evidence_commands,
     findings_commands,
@@ -30,6 +32,7 @@ from api import (
     window_commands,
     worker,
 )
+from api.auditor_commands import Asked, verify_outside_command
 from api.console import (
     Timer,
     audit_json,
@@ -45,7 +48,7 @@ from api.console import (
 from api.duration import seconds
 from api.evidence_commands import read_trusted
 from api.language import _, reported
-from api.options import HomeOption, JsonOption, PassphraseOption
+from api.options import HomeOption, JsonOption, KeyPassphraseOption, PassphraseOption
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
 from api.receipts import precise, print_stamps, stamp_json, stamps_json, tell_failed, write_receipt
 from careseal import __version__
@@ -82,6 +85,8 @@ def build() -> typer.Typer:
     app.add_typer(window_commands.app(), name="change-window")
     app.add_typer(hold_commands.app(), name="hold")
     app.add_typer(retention_commands.app(), name="retention")
+    app.add_typer(access_commands.app(), name="audit-access")
+    app.add_typer(auditor_commands.app(), name="auditor")
     return app
 
 
@@ -358,10 +363,37 @@ def verify_command(
     groups: Annotated[
         bool, typer.Option("--groups", help=_("With --json: findings that are alike as their group only, not one by one."))
     ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="URL", help=_("Auditor: a database, by an account that only reads; may be repeated.")),
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option("--ledger", metavar="URL", help=_("Auditor: the institution's ledger.db, which is copied and only read."))
+    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help=_("Auditor: address of a node of the auditor's own."))] = None,
+    block: Annotated[
+        int | None, typer.Option("--block", min=0, help=_("Auditor: as of this block, to make another auditor's report again."))
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help=_("Auditor: folder for the signed report; default: in reports/ of the home.")),
+    ] = None,
     passphrase_file: PassphraseOption = None,
+    key_passphrase_file: KeyPassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Audit every row, entry and checkpoint against the chain. Exit 0 intact, 1 findings, 2 could not verify."""
+    """Audit every row, entry and checkpoint against the chain, auditors from outside. Exit 0 intact, 1 findings, 2 could not verify."""
+    from ledger.auditor import is_auditor
+
+    if is_auditor(home):
+        if since or tsa_cert or tsa_policy:
+            raise typer.BadParameter(_("--since and --tsa-cert are for an institution's own home"))
+        return verify_outside_command(home, Asked(
+            source or (), ledger, network, rpc, table or (), block, report, seconds(max_lag), processes, values, groups,
+            key_passphrase_file, as_json,
+        ))  # fmt: skip
+    if source or ledger or rpc or block is not None or report:
+        raise typer.BadParameter(_("--source, --ledger, --rpc, --block and --report are for an auditor's home: careseal auditor init"))
     from anchoring.timestamp import read_roots
     from anchoring.verify import Trust, verify
     from ledger.audit import Scope

@@ -18,6 +18,7 @@ from ledger.findings import Finding, FindingKind, IntactAt
 
 if TYPE_CHECKING:
     from anchoring.verify import Verified
+    from ledger.audit import AuditResult
     from ledger.configuration import Former
     from ledger.detach import LastAudit
     from ledger.mirror_check import MirrorFault
@@ -104,9 +105,6 @@ def audit_json(verified: Verified, seconds: float, *, groups_only: bool = False)
     from api.findings_view import findings_json
 
     result = verified.audit
-    tables = [
-        {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "standing": t.standing} for t in result.tables
-    ]
     return {
         "ok": result.ok,
         "rows": result.rows,
@@ -115,10 +113,22 @@ def audit_json(verified: Verified, seconds: float, *, groups_only: bool = False)
         "size": result.size,
         "externally_anchored": verified.external,
         "mirror_faults": mirror_json(verified.mirror),
-        "tables": tables,
+        "tables": tables_json(result),
         **findings_json(result, groups_only=groups_only),
-        "former": [{"table": f.table, "source_table": f.source_table, "entry": f.entry, "findings": f.findings} for f in result.former],
+        "former": former_json(result),
     }
+
+
+def tables_json(result: AuditResult) -> list[dict[str, object]]:
+    """An audit's tables as JSON."""
+    return [
+        {"table": t.name, "rows": t.rows, "pending": t.pending, "findings": t.findings, "standing": t.standing} for t in result.tables
+    ]
+
+
+def former_json(result: AuditResult) -> list[dict[str, object]]:
+    """Earlier attachments of an audit's tables as JSON."""
+    return [{"table": f.table, "source_table": f.source_table, "entry": f.entry, "findings": f.findings} for f in result.former]
 
 
 def last_audits_json(audits: Mapping[str, LastAudit]) -> list[dict[str, object]]:
@@ -172,9 +182,17 @@ def print_mirror_faults(faults: Sequence[MirrorFault]) -> None:
 
 def print_audit(verified: Verified, seconds: float) -> None:
     """An audit for people."""
+    print_audited(verified.audit, seconds)
+    print_mirror_faults(verified.mirror)
+    if not verified.external:
+        say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")
+    print_outcome(verified.audit)
+
+
+def print_audited(result: AuditResult, seconds: float) -> None:
+    """What was audited, and the findings."""
     from api.findings_view import print_findings, print_resolved
 
-    result = verified.audit
     print_findings(result.findings, result.windows)
     rate = result.rows / seconds if seconds else 0
     say("{rows} rows in {tables} tables audited in {seconds:.2f} s ({rate:,.0f} rows/s), {pending} pending",
@@ -183,14 +201,14 @@ def print_audit(verified: Verified, seconds: float) -> None:
         say("SQLite knows no users: writers cannot be told apart there")
     print_resolved(result.resolved)
     _print_former(result.former)
-    print_mirror_faults(verified.mirror)
-    if not verified.external:
-        say("not externally anchored: give --since a receipt that was kept elsewhere to notice a rollback of home and chain together")
-    problems = sum(1 for f in result.findings if f.kind is not FindingKind.UNANCHORED)
+
+
+def print_outcome(result: AuditResult) -> None:
+    """The last line: intact, or how many findings."""
     if result.ok:
         say("INTACT")
     else:
-        say("{n} FINDINGS", n=problems)
+        say("{n} FINDINGS", n=sum(1 for f in result.findings if f.kind is not FindingKind.UNANCHORED))
 
 
 def print_finding(finding: Finding, mark: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.console import iso, print_json, progress, say
+from api.duration import end_of_day
 from api.erase_commands import ByOption, KeyPassphrasesOption, open_keys
 from api.evidence_commands import read_trusted
 from api.language import _
@@ -77,7 +78,7 @@ def create(
     from api.hold_pdf import hold_list
 
     now = int(time.time() * 1000)
-    end = _day(until) if until else _in_three_years(now)
+    end = end_of_day(until) if until else _in_three_years(now)
     with _for_hold(home, passphrase_file, reason, now, shown=not as_json) as (opened, sealing):
         custody = _custody(opened, custodian, custody_passphrase_file)
         choose(opened, table, key or (), subject or ())
@@ -114,7 +115,7 @@ def extend(
     wanted, now = bool(key or subject), int(time.time() * 1000)
     with _for_hold(home, passphrase_file, reason, now, shown=not as_json) as (opened, sealing):
         hold = find_hold(opened, number)
-        end = _day(until) if until else hold.until
+        end = end_of_day(until) if until else hold.until
         if end < hold.until or not (wanted or until):
             raise LedgerError("give more records, or a later --until: a hold is not shortened")
         custody = _custody(opened, custodian, custody_passphrase_file) if wanted else Custody()
@@ -293,19 +294,11 @@ def _opener(by: Path | None, key_file: Path | None, custody: Path | None) -> Per
     return given_passphrase(custody) or b""
 
 
-def _day(text: str) -> int:
-    """The end of a day, in milliseconds since 1970 UTC."""
-    try:
-        return int(datetime.fromisoformat(date.fromisoformat(text).isoformat() + "T23:59:59+00:00").timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise LedgerError(f"--until {text}: write YYYY-MM-DD") from error
-
-
 def _in_three_years(now: int) -> int:
     from ledger.holds import TERM_YEARS
     from ledger.retention import later
 
-    return _day(later(datetime.fromtimestamp(now / 1000, UTC).date(), TERM_YEARS).isoformat())
+    return end_of_day(later(datetime.fromtimestamp(now / 1000, UTC).date(), TERM_YEARS).isoformat())
 
 
 def _digest(settlement: str) -> str:

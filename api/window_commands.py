@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.console import print_json, say
+from api.duration import moment
 from api.findings_commands import ByOption, TicketOption
 from api.findings_view import print_window, window_json
 from api.language import _
@@ -115,15 +115,6 @@ def _window(home: Home, named: str) -> Window:
     if named not in windows:
         raise LedgerError(f"no change window {named}; there are: {', '.join(windows) or 'none'}")
     return windows[named]
-
-
-def moment(option: str, text: str) -> int:
-    """A time as milliseconds since 1970 UTC; without an offset it is UTC. LedgerError where it is none."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise LedgerError(f"{option} {text}: write a time as 2026-11-23T22:00:00Z") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _now_ms() -> int:

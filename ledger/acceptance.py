@@ -9,6 +9,7 @@ from itertools import chain
 
 from ledger.audit_workers import Workers
 from ledger.batch import Batch
+from ledger.books import books_of
 from ledger.erasure import erased_subjects
 from ledger.findings import FindingKind, Spot
 from ledger.home import Home
@@ -43,7 +44,7 @@ def states_of(home: Home, name: str, wanted: Set[bytes]) -> Iterator[States]:
         yield States(None, None, [])
         return
     table = find_table(home, name)
-    with Workers(home, [table], 1) as workers:
+    with Workers(books_of(home), [table], 1) as workers:
         with home.store.reading():
             report = workers.local.table_pass(table.id).run(None, None, quiet)
             spots = report.spots + workers.schema_spots({table.id: report.unread})

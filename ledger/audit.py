@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from ledger import canonical
 from ledger.audit_workers import Range, Workers, run_ranges
+from ledger.books import Books, books_of
 from ledger.configuration import Former, configuration
 from ledger.erasure import unconfirmed
 from ledger.findings import JOURNAL_KINDS, WARNINGS, Finding, FindingKind, Spot, fault_of
@@ -18,8 +19,9 @@ from ledger.home import Home
 from ledger.reporting import Reporter
 from ledger.resolutions import Resolution, Resolutions, read_resolutions
 from ledger.seal import quiet
+from ledger.store import Store
 from ledger.table_pass import TableReport
-from ledger.tables import Attached, attached_tables
+from ledger.tables import Attached
 from ledger.windows import Window
 from ledger.wire import Kind
 
@@ -49,6 +51,7 @@ class TableResult:
     findings: int
     author_known: bool
     standing: int = 0  # rows that contradict the journal still, as two people let it be
+    unchecked: int = 0  # rows whose secrets an outside auditor was not given, for they were sealed later
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +110,35 @@ def audit(
     The journal's head is taken first, then rows and queue of each database in one snapshot. SourceError where a database cannot be
     read and KeyUnavailable where a secret store cannot be opened: then nothing is said about the rows.
     """
-    size = home.journal.size
-    with home.store.reading(), ExitStack() as stack:
+    with home.store.reading():
         if scope.journal:
             home.store.check_sound()
+        result = examine(books_of(home), scope, anchors, processes=processes, values=values, progress=progress)
+    if not record or any(finding.kind in JOURNAL_KINDS for finding in result.findings):
+        return result
+    return _journalled(home, scope, result, now)
+
+
+def examine(
+    books: Books, scope: Scope, anchors: Anchors, *, processes: int = 1, values: bool = False, progress: Progress = quiet
+) -> AuditResult:
+    """Audit, within one consistent read of a sound store. Nothing is written. Errors as of `audit`."""
+    size, attached = books.journal.size, books.attached
+    with ExitStack() as stack:
         spots = _rolled_back(size, anchors)
-        workers = stack.enter_context(Workers(home, scope.tables, processes))
-        ranges = _ranges(home, scope, workers, processes)
+        workers = stack.enter_context(Workers(books, scope.tables, processes))
+        ranges = _ranges(books.store, scope, workers, processes)
         journal, ranged = run_ranges(workers, size, anchors.roots if scope.journal else None, ranges, progress)
         reports = _joined(scope, ranged)
-        wrong, ended = configuration(home, journal) if scope.journal else ([], [])
-        spots += journal.spots + wrong + (unconfirmed(home) if scope.journal else [])
+        wrong, ended = configuration(books, attached, journal) if scope.journal else ([], [])
+        spots += journal.spots + wrong + (unconfirmed(books) if scope.journal else [])
         spots += workers.schema_spots({report.table: report.unread for report in reports})
         # A rolling audit walks the journal in one of its rounds only, for all tables.
-        told = {table.id for table in (attached_tables(home) if scope.parts else scope.tables)}
-        answers = read_resolutions(home)
-        reporter = Reporter(home, {table.id: table for table in attached_tables(home, detached=True)}, values, answers)
+        told = {table.id for table in (attached if scope.parts else scope.tables)}
+        answers = read_resolutions(books)
+        reporter = Reporter(books, books.secrets, {table.id: table for table in books.tables}, values, answers)
         spots += [spot for report in reports for spot in report.spots]
-        spots += held_spots(home, frozenset(told)) if scope.journal else []
+        spots += held_spots(books, frozenset(told)) if scope.journal else []
         resolved: Counter[int] = Counter()
         spots, standing = _unanswered(answers, spots, resolved)
         journal.violations = [entry for entry in journal.violations if not _answered(answers, entry, resolved)]
@@ -134,18 +148,17 @@ def audit(
     names = {table.id: table.name for table in scope.tables}
     counts = {name: sum(1 for finding in found if finding.table == name) for name in names.values()}
     tables = [
-        TableResult(names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table), standing[r.table])
+        TableResult(
+            names[r.table], r.rows, r.pending, counts[names[r.table]], workers.knows_authors(r.table), standing[r.table], r.unchecked
+        )
         for r in reports
     ]
     former = [end for end in ended if any(map(end.may_be, scope.tables))]
-    here = {table.name for table in attached_tables(home) if table.id in told}
+    here = {table.name for table in attached if table.id in told}
     met = [Answered(answers.answers[entry], count) for entry, count in sorted(resolved.items())]
     met = [answered for answered in met if answered.answer.table in here]
     rows, pending = sum(t.rows for t in tables), sum(t.pending for t in tables)
-    result = AuditResult(size, rows, pending, tables, found, former=former, resolved=met, windows=answers.windows)
-    if not record or any(finding.kind in JOURNAL_KINDS for finding in found):
-        return result
-    return _journalled(home, scope, result, reports, now)
+    return AuditResult(size, rows, pending, tables, found, former=former, resolved=met, windows=answers.windows)
 
 
 def _answered(answers: Resolutions, fault: bytes | int | None, resolved: Counter[int]) -> bool:
@@ -181,14 +194,14 @@ def _rolled_back(size: int, anchors: Anchors) -> list[Spot]:
     ]
 
 
-def _ranges(home: Home, scope: Scope, workers: Workers, processes: int) -> list[Range]:
+def _ranges(store: Store, scope: Scope, workers: Workers, processes: int) -> list[Range]:
     """What to read of each table: all at once, or ranges of keys of so many records each, so that processes share the work."""
     ranges = []
     for table in scope.tables:
         low, high = scope.parts.get(table.id, (None, None))
-        rows = _range_rows(home, table, low, high, workers, processes)
+        rows = _range_rows(store, table, low, high, workers, processes)
         while processes > 1:
-            bound = _key_after(home, table, low, rows)
+            bound = _key_after(store, table, low, rows)
             if bound is None or (high is not None and bound >= high):
                 break
             ranges.append(Range(table.id, low, bound))
@@ -197,20 +210,20 @@ def _ranges(home: Home, scope: Scope, workers: Workers, processes: int) -> list[
     return ranges
 
 
-def _range_rows(home: Home, table: Attached, low: bytes | None, high: bytes | None, workers: Workers, processes: int) -> int:
+def _range_rows(store: Store, table: Attached, low: bytes | None, high: bytes | None, workers: Workers, processes: int) -> int:
     """About RANGE_ROWS records for each range; where each costs a reading of the whole table, one range for each process and no more."""
-    bound = _key_after(home, table, low, RANGE_ROWS)
+    bound = _key_after(store, table, low, RANGE_ROWS)
     if processes < 2 or bound is None or workers.seeks(table, bound):
         return RANGE_ROWS
     within = "tbl=? AND key>=? AND (? IS NULL OR key<?)"
-    (count,) = home.store.db.execute(f"SELECT count(*) FROM state WHERE {within}", (table.id, low or b"", high, high)).fetchone()  # noqa: S608
+    (count,) = store.db.execute(f"SELECT count(*) FROM state WHERE {within}", (table.id, low or b"", high, high)).fetchone()  # noqa: S608
     return max(RANGE_ROWS, -(-int(count) // processes))
 
 
-def _key_after(home: Home, table: Attached, low: bytes | None, rows: int) -> bytes | None:
+def _key_after(store: Store, table: Attached, low: bytes | None, rows: int) -> bytes | None:
     """The key so many records after `low`."""
     query = "SELECT key FROM state WHERE tbl=? AND key>=? ORDER BY key LIMIT 1 OFFSET ?"
-    found = home.store.db.execute(query, (table.id, low or b"", rows)).fetchone()
+    found = store.db.execute(query, (table.id, low or b"", rows)).fetchone()
     return None if found is None else found[0]
 
 
@@ -219,6 +232,7 @@ def _joined(scope: Scope, reports: Sequence[TableReport]) -> list[TableReport]:
     for report in reports:
         whole = joined[report.table]
         whole.rows, whole.pending = whole.rows + report.rows, whole.pending + report.pending
+        whole.unchecked += report.unchecked
         whole.spots += report.spots
         whole.unread = whole.unread or report.unread
     return list(joined.values())
@@ -241,7 +255,7 @@ def findings_sha256(findings: Sequence[Finding]) -> str:
     return sha256(canonical.encode(listed)).hexdigest()
 
 
-def _journalled(home: Home, scope: Scope, result: AuditResult, reports: Sequence[TableReport], now: float) -> AuditResult:
+def _journalled(home: Home, scope: Scope, result: AuditResult, now: float) -> AuditResult:
     ranges = [scope.parts.get(table.id, (None, None)) for table in scope.tables]
     document = {
         "audit": {

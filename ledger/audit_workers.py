@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from careseal import CaresealError
-from ledger.erasure import erased_subjects
+from ledger.books import Books
 from ledger.errors import SourceError
 from ledger.findings import Spot
-from ledger.home import LEDGER, SUBJECTS, Home
 from ledger.journal_pass import JournalReport, journal_pass
-from ledger.keys import Keyring, SubjectKeys
+from ledger.record_secrets import RecordSecrets
 from ledger.shape import Snapshot, Source
 from ledger.sources import open_source
 from ledger.store import Store
@@ -41,9 +39,8 @@ class Range:
 class Passes:
     """One process's view: a snapshot of each database, and a pass for each table."""
 
-    def __init__(self, store: Store, subjects: SubjectKeys, tables: Sequence[Attached], erased: Set[int]) -> None:
-        self.store, self._erased = store, erased
-        self._subjects, self._tables = subjects, {table.id: table for table in tables}
+    def __init__(self, store: Store, secrets: RecordSecrets, tables: Sequence[Attached]) -> None:
+        self.store, self._secrets, self._tables = store, secrets, {table.id: table for table in tables}
         self._stack = ExitStack()
         self._sources: dict[str, Source] = {}
         self._snapshots: dict[str, Snapshot] = {}
@@ -64,7 +61,7 @@ class Passes:
     def table_pass(self, number: int) -> TablePass:
         if number not in self._passes:
             table = self._tables[number]
-            self._passes[number] = TablePass(self.store.db, self._subjects, table, self._snapshots[table.source], self._erased)
+            self._passes[number] = TablePass(self.store.db, self._secrets, table, self._snapshots[table.source])
         return self._passes[number]
 
     def close(self) -> None:
@@ -86,10 +83,9 @@ class _closing(ExitStack):  # noqa: N801 - reads as a verb where it is used
 class Workers:
     """The processes of one audit. With one process, or where a source cannot be frozen, all runs here."""
 
-    def __init__(self, home: Home, tables: Sequence[Attached], processes: int) -> None:
-        self._home, self._tables = home, tables
-        self._erased = frozenset(erased_subjects(home))
-        self.local = Passes(home.store, home.subjects, tables, self._erased)
+    def __init__(self, books: Books, tables: Sequence[Attached], processes: int) -> None:
+        self._books, self._tables = books, tables
+        self.local = Passes(books.store, books.secrets, tables)
         self._count = processes
         self.others: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
 
@@ -112,7 +108,7 @@ class Workers:
             theirs.close()
             self.others.append((process, mine))
         for _, pipe in self.others:
-            _send(pipe, (self._home.path, self._home.keyring, list(self._tables), self._erased))
+            _send(pipe, (self._books.reopen, list(self._tables)))
         for _, pipe in self.others:
             _answer(pipe)
         with ExitStack() as frozen:
@@ -236,10 +232,9 @@ def _answer(pipe: Connection) -> Any:
 def _worker(pipe: Connection) -> None:
     """What another process runs: opens the same snapshot, then does the ranges that it is sent, until the pipe is closed."""
     try:
-        path, keyring, tables, erased = pipe.recv()
-        assert isinstance(path, Path) and isinstance(keyring, Keyring)  # noqa: S101 - sent by Workers
-        store = Store(path / LEDGER, readonly=True)
-        passes = Passes(store, SubjectKeys(path / SUBJECTS, keyring, readonly=True), tables, erased)
+        reopen, tables = pipe.recv()
+        store, secrets = reopen()
+        passes = Passes(store, secrets, tables)
         store.db.execute("BEGIN")
         pipe.send(None)
         passes.open(pipe.recv())

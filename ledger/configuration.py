@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ledger import canonical
 from ledger.errors import LedgerError
 from ledger.findings import FindingKind, Spot
-from ledger.home import Home
+from ledger.journal import Ledger
 from ledger.journal_pass import JournalReport
-from ledger.tables import Attached, attached_tables
+from ledger.tables import Attached
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Former:
         return self.table.casefold() == table.name.casefold() or self.source_table.casefold() == table.shape.table.casefold()
 
 
-def configuration(home: Home, journal: JournalReport) -> tuple[list[Spot], list[Former]]:
-    """The home's list of tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
+def configuration(home: Ledger, tables: Iterable[Attached], journal: JournalReport) -> tuple[list[Spot], list[Former]]:
+    """The list of attached tables against the configuration entries: a table cannot be dropped from audits by hiding it."""
     wanted: dict[int, dict[str, Any]] = {}
     ended: list[Former] = []
     try:
@@ -47,8 +47,7 @@ def configuration(home: Home, journal: JournalReport) -> tuple[list[Spot], list[
                 wanted[number]["baselines"] += 1  # type: ignore[index]
             elif what != "retention":
                 ended.append(_ended(wanted.pop(number)["attach"], index, about))  # type: ignore[arg-type]
-        here = attached_tables(home)
-        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in here}
+        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in tables}
     except (LedgerError, KeyError, TypeError, ValueError, AttributeError) as error:
         return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")], []
     spots = [

@@ -18,6 +18,7 @@ from ledger.errors import HomeError, LedgerError, PersonError
 from ledger.findings import FindingKind, Spot
 from ledger.holds import refuse_held
 from ledger.home import KEYRING_PURPOSE, Home, keyring_content
+from ledger.journal import Ledger
 from ledger.keys import Keyring, seal_box
 from ledger.persons import MAX_REASON, PersonKey, check_action, check_text, registrations, signed_action
 from ledger.retention import check_ended, records_of
@@ -115,7 +116,7 @@ def erased_subjects(home: Home) -> set[int]:
     return set(home.subjects.known(_erased(home)).values())
 
 
-def unconfirmed(home: Home) -> list[Spot]:
+def unconfirmed(home: Ledger) -> list[Spot]:
     """Findings about erasures that two people of the staff did not order."""
     spots: list[Spot] = []
     try:
@@ -127,7 +128,7 @@ def unconfirmed(home: Home) -> list[Spot]:
             actions = about["confirmed"]
             told = [{"action": "erase", **{name: about[name] for name in ("subject", "reason", "no_term")}}] * 2
             own = [{name: value for name, value in action.items() if name not in ("home", "person", "signature")} for action in actions]
-            people = {check_action(home.settings.home_id, registered, STAFF, action, index).id for action in actions}
+            people = {check_action(home.home_id, registered, STAFF, action, index).id for action in actions}
             if own != told or len(people) != 2:
                 raise PersonError("the signatures are not those of two people for this erasure")
         except (PersonError, KeyError, TypeError, AttributeError) as error:
@@ -136,11 +137,11 @@ def unconfirmed(home: Home) -> list[Spot]:
     return spots
 
 
-def _erased(home: Home) -> list[bytes]:
+def _erased(home: Ledger) -> list[bytes]:
     return [bytes.fromhex(about["subject"]) for _, about in _erasures(home)]
 
 
-def _erasures(home: Home) -> Iterator[tuple[int, dict[str, Any]]]:
+def _erasures(home: Ledger) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, _, document in home.journal.documents_of(Kind.ERASURE):
         try:
             about = document["erasure"]

@@ -18,6 +18,7 @@ from ledger.canonical import Json
 from ledger.errors import LedgerError, PersonError
 from ledger.findings import FindingKind, Spot
 from ledger.home import Home
+from ledger.journal import Ledger
 from ledger.merge import read_states
 from ledger.persons import PersonKey, Registration, check_action, registrations, signed_action
 from ledger.wire import KIND_AT, RECORD, Kind
@@ -75,7 +76,7 @@ class Hold:
         return self.released is None
 
 
-def next_id(home: Home) -> int:
+def next_id(home: Ledger) -> int:
     """The number that the next hold gets."""
     return len(holds(home)) + 1
 
@@ -125,7 +126,7 @@ def _journal(home: Home, document: dict[str, dict[str, Json]], now: int) -> int:
         return batch.add_event(Kind.HOLD, document, now)
 
 
-def holds(home: Home) -> list[Hold]:
+def holds(home: Ledger) -> list[Hold]:
     """Every hold there ever was, in order. LedgerError where what the journal tells of them does not fit together."""
     found: list[Hold] = []
     registered = registrations(home)
@@ -138,7 +139,7 @@ def holds(home: Home) -> list[Hold]:
     return found
 
 
-def find_hold(home: Home, number: int) -> Hold:
+def find_hold(home: Ledger, number: int) -> Hold:
     """The hold of this number that stands; LedgerError where there is none."""
     for hold in holds(home):
         if hold.id == number and hold.stands:
@@ -148,14 +149,14 @@ def find_hold(home: Home, number: int) -> Hold:
     raise LedgerError(f"there is no hold {number}: see careseal hold list")
 
 
-def refuse_held(home: Home, blind: bytes) -> None:
+def refuse_held(home: Ledger, blind: bytes) -> None:
     """Raise LedgerError where a record of the subject with this blinded label is under hold."""
     for hold in holds(home):
         if hold.stands and any(blind.hex() in part.subjects for part in hold.parts):
             raise LedgerError(f"records of this subject are under hold {hold.id}, until {day(hold.until)} at least: release it first")
 
 
-def held_spots(home: Home, tables: frozenset[int]) -> list[Spot]:
+def held_spots(home: Ledger, tables: frozenset[int]) -> list[Spot]:
     """Findings about records under hold that were deleted since, and about holds that the journal tells of wrongly."""
     try:
         standing = [hold for hold in holds(home) if hold.stands]
@@ -175,7 +176,7 @@ def held_spots(home: Home, tables: frozenset[int]) -> list[Spot]:
     ]
 
 
-def _deleted(home: Home, table: int, keys: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes, int]]:
+def _deleted(home: Ledger, table: int, keys: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes, int]]:
     """Record, key and last entry of those that were deleted; a record may have another key by now."""
     query, moved = "SELECT s.entry, e.body FROM state s JOIN entries e ON e.idx=s.entry WHERE s.tbl=? AND s.key=?", set[bytes]()
     for record, key in keys.items():
@@ -196,7 +197,7 @@ def day(time: int) -> str:
 
 
 def _follow(
-    home: Home, found: list[Hold], registered: Sequence[Registration], index: int, time: int, what: str, about: Mapping[str, Any]
+    home: Ledger, found: list[Hold], registered: Sequence[Registration], index: int, time: int, what: str, about: Mapping[str, Any]
 ) -> None:
     """Take in one event. KeyError, TypeError, ValueError or PersonError where it is none that may be."""
     number = about["hold"]
@@ -222,13 +223,13 @@ def _follow(
         raise ValueError
 
 
-def _check_release(home: Home, registered: Sequence[Registration], hold: Hold, about: Mapping[str, Any], index: int, time: int) -> None:
+def _check_release(home: Ledger, registered: Sequence[Registration], hold: Hold, about: Mapping[str, Any], index: int, time: int) -> None:
     wanted = {"action": "release", **{name: about[name] for name in ("hold", "ground", "settlement")}}
     roles = []
     for action in about["signed"]:
         if {name: action.get(name) for name in wanted} != wanted:
             raise ValueError
-        roles.append(check_action(home.settings.home_id, registered, SIDES, action, index).role)
+        roles.append(check_action(home.home_id, registered, SIDES, action, index).role)
     lawful = {
         "both": sorted(roles) == ["party", "staff"],
         "settlement": "staff" in roles and len(bytes.fromhex(about["settlement"] or "")) == 32,

@@ -189,6 +189,11 @@ class Home:
                 self._checkpoint(batch, checkpoint_time)
 
     @property
+    def home_id(self) -> str:
+        """The name, in hex, that this home's signed actions are bound to."""
+        return self.settings.home_id
+
+    @property
     def keyring_path(self) -> Path:
         return self.path / KEYRING
 

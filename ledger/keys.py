@@ -21,6 +21,7 @@ from ledger.files import private_file
 from ledger.store import one_line
 
 KEY_BYTES = 32
+_STATES = b"careseal/v1/states"
 _SCRYPT = {"n": 2**15, "r": 8, "p": 1}
 _MAX_FILE = 1 << 20
 
@@ -74,6 +75,11 @@ def _stretch(passphrase: bytes, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=KEY_BYTES, **_SCRYPT).derive(passphrase)
 
 
+def blinded_state(key: bytes, what: bytes) -> bytes:
+    """The 20 bytes that stand for what a row is, under a home's `states_key`."""
+    return blake2s(what, key=key, digest_size=20).digest()
+
+
 class SubjectKeys:
     """One random key per subject, wrapped by the keyring, in `subjects.db`.
 
@@ -85,6 +91,7 @@ class SubjectKeys:
 
     def __init__(self, path: Path, keyring: Keyring, *, create: bool = False, readonly: bool = False) -> None:
         self._path, self._labels, self._wrap = path, keyring.labels, AESGCM(keyring.wrapping)
+        self.states_key = blake2s(_STATES, key=keyring.labels).digest()
         self._keys: dict[int, bytes] = {}
         self._sids: dict[str, int] = {}
         mode = "ro" if readonly else "rwc" if create else "rw"
@@ -106,8 +113,8 @@ class SubjectKeys:
         return blake2s(label.encode(errors="surrogateescape"), key=self._labels, digest_size=16).digest()
 
     def blind_state(self, what: bytes) -> bytes:
-        """The 20 bytes that stand for what a row is, to nobody but this home."""
-        return blake2s(what, key=self._labels, digest_size=20).digest()
+        """The 20 bytes that stand for what a row is, to nobody but this home and whom it gives `states_key`."""
+        return blinded_state(self.states_key, what)
 
     def sids(self, labels: Iterable[str]) -> dict[str, int]:
         """The sid of each label; unknown subjects get a fresh key, durable when this returns."""

@@ -22,6 +22,7 @@ from ledger import canonical
 from ledger.canonical import Json
 from ledger.errors import LedgerError, PersonError
 from ledger.home import Home
+from ledger.journal import Ledger
 from ledger.keys import KEY_BYTES, Keyring, open_box, seal_box
 from ledger.wire import Kind
 
@@ -112,12 +113,12 @@ def make_key_file(name: str, passphrase: bytes, random: Callable[[int], bytes] =
     seeds = random(KEY_BYTES), random(KEY_BYTES)
     key = _key_from(name, *seeds)
     box = seal_box(passphrase, KEY_PURPOSE, {"name": name, "signing": seeds[0].hex(), "encryption": seeds[1].hex()}, random)
-    return json.dumps(json.loads(box) | {"public": _public_json(key.public)}, ensure_ascii=False).encode()
+    return json.dumps(json.loads(box) | {"public": public_json(key.public)}, ensure_ascii=False).encode()
 
 
 def public_file(public: PublicKey) -> bytes:
     """The public part as a file of its own, to hand to who registers the person."""
-    return json.dumps(_public_json(public), ensure_ascii=False).encode() + b"\n"
+    return json.dumps(public_json(public), ensure_ascii=False).encode() + b"\n"
 
 
 def open_key_file(path: Path, passphrase: bytes) -> PersonKey:
@@ -135,7 +136,7 @@ def read_public(path: Path) -> PublicKey:
         if path.stat().st_size > _MAX_FILE:
             raise ValueError
         outer = json.loads(path.read_bytes())
-        return _public_from(outer["public"] if outer["careseal"] == KEY_PURPOSE else outer)
+        return public_from(outer["public"] if outer["careseal"] == KEY_PURPOSE else outer)
     except OSError as error:
         raise PersonError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -158,7 +159,7 @@ def add_person(home: Home, public: PublicKey, role: str, now: int) -> Person:
             raise PersonError(f"a person named {public.name} is registered already: revoke that key first, or choose another name")
     person = Person(len(known) + 1, public.name, role, public.signing, public.encryption)
     with home.batch() as batch:
-        document = {"id": person.id, "role": role, **_public_json(public)}
+        document = {"id": person.id, "role": role, **public_json(public)}
         batch.add_event(Kind.PERSON, {"person": document}, now)
     return person
 
@@ -180,12 +181,12 @@ def find_person(among: Sequence[Person], who: str) -> Person:
     raise PersonError(f"no registered person {who}; registered are: {', '.join(p.name for p in among) or 'none'}")
 
 
-def persons(home: Home) -> list[Person]:
+def persons(home: Ledger) -> list[Person]:
     """The registered persons whose keys are not revoked."""
     return [registration.person for registration in registrations(home) if registration.revoked is None]
 
 
-def registrations(home: Home) -> list[Registration]:
+def registrations(home: Ledger) -> list[Registration]:
     """Everybody who ever was registered, in order. LedgerError where the journal's documents about persons are damaged."""
     found: list[Registration] = []
     for index, time, document in home.journal.documents_of(Kind.PERSON):
@@ -201,7 +202,7 @@ def _follow(found: list[Registration], index: int, time: int, document: Mapping[
     ((what, about),) = document.items()
     number = about["id"]
     if what == "person":
-        public = _public_from(about)
+        public = public_from(about)
         if number != len(found) + 1 or about["role"] not in ROLES:
             raise ValueError
         found.append(Registration(Person(number, public.name, about["role"], public.signing, public.encryption), index, time))
@@ -225,7 +226,7 @@ def signed_action(home: Home, key: PersonKey, roles: Iterable[str], action: Mapp
         raise PersonError(f"the key of {registered.person.name} was revoked: use another person's")
     if registered.person.role not in roles:
         raise PersonError(f"{registered.person.name} is registered as {registered.person.role}: this needs {' or '.join(roles)}")
-    whole: dict[str, Json] = {**action, "home": home.settings.home_id, "person": registered.person.id}
+    whole: dict[str, Json] = {**action, "home": home.home_id, "person": registered.person.id}
     return whole | {"signature": key.sign(action_digest(whole)).hex()}
 
 
@@ -271,13 +272,14 @@ def _public_digest(name: str, signing: bytes, encryption: bytes) -> bytes:
     return sha256(_PERSON + canonical.encode({"name": name, "signing": signing.hex(), "encryption": encryption.hex()})).digest()
 
 
-def _public_json(public: PublicKey) -> dict[str, Json]:
+def public_json(public: PublicKey) -> dict[str, Json]:
+    """The public part as JSON."""
     keys: dict[str, Json] = {name: getattr(public, name).hex() for name in ("signing", "encryption", "signature")}
     return {"careseal": PUBLIC, "name": public.name, **keys}
 
 
-def _public_from(values: object) -> PublicKey:
-    """ValueError, KeyError, TypeError or PersonError where it is no public key that its owner signed."""
+def public_from(values: object) -> PublicKey:
+    """The public part in JSON. ValueError, KeyError, TypeError or PersonError where it is no public key that its owner signed."""
     if not isinstance(values, dict) or values["careseal"] != PUBLIC or not isinstance(values["name"], str):
         raise ValueError
     made = PublicKey(values["name"], *(bytes.fromhex(values[name]) for name in ("signing", "encryption", "signature")))

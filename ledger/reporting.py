@@ -9,13 +9,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger import identity, json_text, rowcodec, sortkey
-from ledger.commitment import copy_key, digest_function, record_secret
+from ledger.commitment import copy_key, digest_function
 from ledger.errors import LedgerError, WireError
 from ledger.findings import ORDER, Finding, FindingKind, Spot, fault_of, kind_of
-from ledger.home import Home
 from ledger.intact import Intactness
+from ledger.journal import Ledger
 from ledger.journal_pass import JournalReport
 from ledger.merge import read_states
+from ledger.record_secrets import RecordSecrets
 from ledger.resolutions import Resolutions
 from ledger.tables import Attached
 from ledger.wire import RECORD, Flag, Kind, RecordEntry, decode_entry
@@ -42,8 +43,10 @@ class PresentRows(Protocol):
 class Reporter:
     """Turns spots into findings. With `values`, altered and amended columns are shown before and after, where a copy exists."""
 
-    def __init__(self, home: Home, tables: Mapping[int, Attached], values: bool, answers: Resolutions | None = None) -> None:
-        self._home, self._tables, self._values, self._answers = home, tables, values, answers or Resolutions()
+    def __init__(
+        self, home: Ledger, secrets: RecordSecrets, tables: Mapping[int, Attached], values: bool, answers: Resolutions | None = None
+    ) -> None:
+        self._home, self._secrets, self._tables, self._values, self._answers = home, secrets, tables, values, answers or Resolutions()
         self._records: dict[int, tuple[int, bytes]] = {}
         self._intact = Intactness(home.store, home.journal, {number: table.name for number, table in tables.items()})
         self._authors = dict(home.store.db.execute("SELECT id, name FROM authors"))
@@ -169,18 +172,17 @@ class Reporter:
         if entry is None or row is None:
             return None
         sids = self._home.store.db.execute("SELECT sid FROM state WHERE tbl=? AND entry=?", (entry.table, index)).fetchall()
-        keys = self._home.subjects.keys(sid for (sid,) in sids)
-        secrets = [record_secret(keys[sid], entry.record, entry.version) for (sid,) in sids if sid in keys]
-        return row if any(digest_function(entry.algorithm)(secret + row) == entry.row_digest for secret in secrets) else None
+        secrets = [self._secrets.one(sid, index, entry) for (sid,) in sids]
+        opened = any(s is not None and digest_function(entry.algorithm)(s + row) == entry.row_digest for s in secrets)
+        return row if opened else None
 
     def kept_row(self, index: int) -> bytes | None:
         """The row of a sealed version, where a copy was kept and it is the one committed to; never a guess."""
         stored = self._home.store.db.execute("SELECT sid, body FROM copies WHERE entry=?", (index,)).fetchone()
         entry = self._entry(index)
-        subject_key = None if stored is None else self._home.subjects.keys([stored[0]]).get(stored[0])
-        if subject_key is None or entry is None:
+        secret = None if stored is None or entry is None else self._secrets.one(stored[0], index, entry)
+        if secret is None or entry is None:
             return None
-        secret = record_secret(subject_key, entry.record, entry.version)
         try:
             row = AESGCM(copy_key(secret)).decrypt(bytes(12), stored[1], None)
         except InvalidTag:

@@ -17,9 +17,8 @@ from typing import Any
 from ledger import canonical, identity
 from ledger.canonical import Json
 from ledger.errors import LedgerError, PersonError
-from ledger.home import Home
 from ledger.identity import ID_BYTES
-from ledger.journal import Journal
+from ledger.journal import Journal, Ledger
 from ledger.persons import Registration, check_action, registrations
 from ledger.windows import Signed, Window, window_from
 from ledger.wire import Kind
@@ -188,7 +187,7 @@ def digest(document: object) -> str:
     return sha256(canonical.encode(document)).hexdigest()
 
 
-def read_resolutions(home: Home) -> Resolutions:
+def read_resolutions(home: Ledger) -> Resolutions:
     """All answers and windows of the home's journal. Nothing is raised: what cannot be read or verified answers nothing."""
     found = Resolutions()
     try:
@@ -208,7 +207,7 @@ def read_resolutions(home: Home) -> Resolutions:
 class _Walk:
     """Takes the journal's events about findings in, in order."""
 
-    def __init__(self, home: Home, found: Resolutions, registered: Sequence[Registration]) -> None:
+    def __init__(self, home: Ledger, found: Resolutions, registered: Sequence[Registration]) -> None:
         self._home, self._found, self._registered = home, found, registered
         self._seen: set[str] = set()
         self._takes: dict[str, Callable[[dict[str, Any], dict[str, Any], Signed], None]] = {
@@ -219,7 +218,7 @@ class _Walk:
     def take(self, index: int, time: int, document: Mapping[str, Any]) -> None:
         ((what, about),) = document.items()
         action = about["action"]
-        person = check_action(self._home.settings.home_id, self._registered, ROLES, action, index)
+        person = check_action(self._home.home_id, self._registered, ROLES, action, index)
         size, signature = action["size"], action["signature"]
         if type(size) is not int or not 0 < size <= index or self._home.journal.tree.root(size).hex() != action["root"]:
             raise PersonError("the action was signed for another journal")

@@ -18,6 +18,7 @@ from ledger.clinical_time import declared_time
 from ledger.commitment import digest_function, record_secret
 from ledger.errors import LedgerError
 from ledger.home import Home
+from ledger.record_secrets import KeyedSecrets
 from ledger.reporting import Reporter
 from ledger.shape import Snapshot
 from ledger.sources import open_source
@@ -120,7 +121,7 @@ def check_ended(home: Home, records: Sequence[Record], now: int, no_term: str | 
 
 def _last(home: Home, table: Attached, records: Iterable[Record], term: Term) -> date:
     """The day of the subject's latest record. What cannot be read from a sealed row counts from its sealing, which is no earlier."""
-    column, reporter = table.shape.names.index(term.since), Reporter(home, {}, values=True)
+    column, reporter = table.shape.names.index(term.since), Reporter(home, KeyedSecrets(home.subjects), {}, values=True)
     latest = 0.0
     with closing(open_source(table.source)) as source, source.snapshot() as snapshot:
         for record in records:

@@ -14,7 +14,6 @@ from ledger.files import private_file
 
 SCHEMA_VERSION = 1
 _TOGETHER = 50
-_LAYOUT = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
 
 # A tile's rowid is its level and index in one number. `state` maps a row's sort key to its record's last entry.
 _SCHEMA = """
@@ -68,11 +67,16 @@ def one_line(path: Path) -> Iterator[None]:
 
 
 @cache
-def _layout() -> list[tuple[str, ...]]:
-    """All that a store's catalogue may hold: a table without its key, a view or a trigger could show each pass other rows."""
+def layout_of(schema: str) -> list[tuple[str, ...]]:
+    """All that the catalogue of such a file may hold: a table without its key, a view or a trigger could show each reader other rows."""
     with closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript(_SCHEMA)
-        return fresh.execute(_LAYOUT).fetchall()
+        fresh.executescript(schema)
+        return layout(fresh)
+
+
+def layout(db: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """What the catalogue of a file holds. sqlite3.Error as it comes."""
+    return db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
 
 
 def write_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Sequence[int | str | bytes | None]]) -> None:
@@ -103,7 +107,7 @@ class Store:
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version != SCHEMA_VERSION:
                 raise HomeError(f"{path} has format {version}, this program reads {SCHEMA_VERSION}: use the matching release")
-            if self.db.execute(_LAYOUT).fetchall() != _layout():
+            if layout(self.db) != layout_of(_SCHEMA):
                 raise HomeError(f"{path} was rebuilt by hand: restore the home with careseal restore --kit")
             if not readonly:
                 self.db.execute("PRAGMA synchronous=FULL")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2s, sha256
+from hashlib import sha256
 from operator import itemgetter
 
 from ledger import identity, rowcodec
-from ledger.commitment import blinded_subject, differing_fields, digest_function, record_secret
+from ledger.commitment import differing_fields, digest_function
 from ledger.errors import LedgerError, SourceError
 from ledger.findings import JOURNAL_KINDS, FindingKind, Spot
-from ledger.keys import SubjectKeys
 from ledger.merge import Matched, OnlyRows, OnlyState, Repeated, merge, read_states
+from ledger.record_secrets import RecordSecrets
 from ledger.seal import consumed_of
 from ledger.shape import LOST_CHANGES, Snapshot
 from ledger.tables import Attached
-from ledger.wire import ROW_DIGEST, SECRET_INPUT, TABLE, Algorithm, Flag, Kind, RecordEntry, decode_entry
+from ledger.wire import ROW_DIGEST, TABLE, Algorithm, Flag, Kind, RecordEntry, decode_entry
 
 Progress = Callable[[str, int], None]
 SECOND_ROW = "a second row under the key of a sealed one"
@@ -26,7 +26,8 @@ _TABLE, _ROW_DIGEST = itemgetter(TABLE), itemgetter(ROW_DIGEST)
 
 @dataclass(slots=True)
 class TableReport:
-    """What one range of a table's keys showed. `pending` counts rows and records that wait to be sealed.
+    """What one range of a table's keys showed. `pending` counts rows and records that wait to be sealed, `unchecked` those that the
+    secrets at hand do not cover.
 
     `unread` says why the rows could not be compared, where the table is not what it was.
     """
@@ -34,16 +35,16 @@ class TableReport:
     table: int
     rows: int = 0
     pending: int = 0
+    unchecked: int = 0
     spots: list[Spot] = field(default_factory=list)
     unread: str = ""
 
 
 class TablePass:
-    """Audits ranges of one table. `erased` are the subjects whose keys were destroyed on purpose."""
+    """Audits ranges of one table."""
 
-    def __init__(self, db: sqlite3.Connection, subjects: SubjectKeys, table: Attached, snapshot: Snapshot, erased: Set[int]) -> None:
-        self._db, self._subjects, self._table, self._snapshot, self._erased = db, subjects, table, snapshot, erased
-        self._keys: dict[int, bytes] = {}
+    def __init__(self, db: sqlite3.Connection, secrets: RecordSecrets, table: Attached, snapshot: Snapshot) -> None:
+        self._db, self._secrets, self._table, self._snapshot, self._erased = db, secrets, table, snapshot, secrets.erased
         self._algorithm, self._number = table.options.algorithm_code, table.id.to_bytes(2, "big")
         self._changed: set[bytes | None] | None = None
         self._consumed = consumed_of(db)
@@ -126,14 +127,11 @@ class TablePass:
             for key, row in zip(states.keys, part.rows, strict=True):
                 self._only_row(key, row, report)
             return
-        keys = self._keys_of(states.sids)
         plain = self._algorithm is Algorithm.SHA256 and self._erased.isdisjoint(states.sids)
-        if keys is not None and plain and set(map(_TABLE, states.bodies)) == {self._number}:
-            sha, prf = sha256, blake2s
-            made = [
-                sha(prf(body[SECRET_INPUT], key=key).digest() + row).digest()
-                for row, body, key in zip(part.rows, states.bodies, keys, strict=True)
-            ]
+        secrets = self._secrets.many(states.sids, states.entries, states.bodies) if plain else None
+        if secrets is not None and set(map(_TABLE, states.bodies)) == {self._number}:
+            sha = sha256
+            made = [sha(secret + row).digest() for row, secret in zip(part.rows, secrets, strict=True)]
             wanted = list(map(_ROW_DIGEST, states.bodies))
             wrong = [] if made == wanted else [i for i, digest in enumerate(made) if digest != wanted[i]]
         else:
@@ -142,17 +140,6 @@ class TablePass:
             self._suspect(i, part, report)
         if self._touched:
             report.pending += sum(1 for key in states.keys if key in self._touched)
-
-    def _keys_of(self, sids: tuple[int, ...]) -> list[bytes] | None:
-        """The subject key of each record; None where one is missing."""
-        try:
-            return list(map(self._keys.__getitem__, sids))
-        except KeyError:
-            self._keys = self._subjects.keys(sids)
-        try:
-            return list(map(self._keys.__getitem__, sids))
-        except KeyError:
-            return None
 
     def _suspect(self, i: int, part: Matched, report: TableReport) -> None:
         """Judge one row exactly; the fast loop only says that it needs a look."""
@@ -166,12 +153,16 @@ class TablePass:
             return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, row, detail=detail)
         if entry.kind is Kind.DELETED:
             return self._found(report, FindingKind.INSERTED, key, index, row, detail="its record was deleted")
-        subject_key = self._subjects.keys([sid]).get(sid)
-        if sid in self._erased or subject_key is None:
-            return self._found(report, FindingKind.ERASED_PRESENT if sid in self._erased else FindingKind.SECRET_MISSING, key, index, row)
-        if blinded_subject(subject_key, entry.record) != entry.subject:
+        secret = self._secrets.one(sid, index, entry)
+        if sid in self._erased:
+            return self._found(report, FindingKind.ERASED_PRESENT, key, index, row)
+        if secret is None and not self._secrets.covers(index):
+            report.unchecked += 1
+            return None
+        if secret is None:
+            return self._found(report, FindingKind.SECRET_MISSING, key, index, row)
+        if not self._secrets.is_subject(sid, entry):
             return self._found(report, FindingKind.JOURNAL_ALTERED, key, index, row, detail="the home's index names another subject for it")
-        secret = record_secret(subject_key, entry.record, entry.version)
         if entry.flags & Flag.CONTENT and digest_function(entry.algorithm)(secret + row) == entry.row_digest:
             return None
         names, fields = self._table.shape.names, rowcodec.fields(self._table.shape.encoding, row)
@@ -215,7 +206,7 @@ class TablePass:
         self, report: TableReport, kind: FindingKind, key: bytes, entry: int | None, row: bytes | None, columns: tuple[str, ...] = (),
         detail: str = "",
     ) -> None:  # fmt: skip
-        made = None if kind in JOURNAL_KINDS else identity.state(self._subjects.blind_state, kind, self._table.id, key, entry, row)
+        made = None if kind in JOURNAL_KINDS else identity.state(self._secrets.blind_state, kind, self._table.id, key, entry, row)
         report.spots.append(Spot(kind, self._table.id, key, columns, entry, detail=detail, id=made))
 
     def _entry(self, body: bytes) -> RecordEntry | None:

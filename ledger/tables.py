@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,6 +17,7 @@ from ledger.errors import HomeError, LedgerError, WireError
 from ledger.home import Home
 from ledger.keys import Keyring
 from ledger.shape import Capture, Column, Shape
+from ledger.store import Store
 from ledger.wire import Algorithm
 
 _SOURCE = b"careseal/v1/source"
@@ -97,19 +100,25 @@ def _bound(*record: int | str) -> bytes:
 
 def attached_tables(home: Home, *, detached: bool = False) -> list[Attached]:
     """The tables under seal, in the order in which they were attached; with `detached`, the former ones too."""
-    rows = home.store.db.execute("SELECT id, source, name, shape, options, entry, sealed, detached FROM tables ORDER BY id").fetchall()
     box = AESGCM(home.keyring.mirror)
+
+    def source_of(row: tuple[Any, ...]) -> str:
+        return box.decrypt(row[1][:12], row[1][12:], _bound(row[0], *row[2:])).decode()
+
+    return [table for table in listed_tables(home.store, source_of) if detached or not table.detached]
+
+
+def listed_tables(store: Store, source_of: Callable[[tuple[Any, ...]], str]) -> list[Attached]:
+    """All tables that a store lists, the former ones too. HomeError where one cannot be read, or `source_of` does not give its URL."""
+    rows = store.db.execute("SELECT id, source, name, shape, options, entry, sealed, detached FROM tables ORDER BY id").fetchall()
     try:
-        tables = [
-            Attached(
-                row[0], row[2], box.decrypt(row[1][:12], row[1][12:], _bound(row[0], *row[2:])).decode(), shape_from(json.loads(row[3])),
-                _options(json.loads(row[4])), row[5], bool(row[6]), bool(row[7]),
-            )
+        return [
+            Attached(row[0], row[2], source_of(row), shape_from(json.loads(row[3])), _options(json.loads(row[4])), row[5], bool(row[6]),
+                     bool(row[7]))
             for row in rows
         ]  # fmt: skip
     except (InvalidTag, WireError, ValueError, TypeError, AttributeError) as error:
         raise HomeError("the home's list of tables was changed or is damaged: restore the home from its backup or mirror") from error
-    return [table for table in tables if detached or not table.detached]
 
 
 def find_table(home: Home, name: str) -> Attached:

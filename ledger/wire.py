@@ -42,6 +42,7 @@ class Kind(IntEnum):
     FINDING = 19
     HOLD = 20
     PERSON = 21
+    GRANT = 22
     EXPORT = 23
     RESTORE = 24
     MARKS = 25  # key, columns and author of marked record entries before it

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from ledger.erasure import erased_subjects
+from ledger.books import books_of
 from ledger.errors import LedgerError
 from ledger.home import Home
 from ledger.migration.compare import Comparison, Progress, Side, compare
@@ -106,7 +106,7 @@ def _snapshot(url: str) -> Iterator[Snapshot]:
 
 def _intact(home: Home, table: Attached, snapshot: Snapshot, progress: Progress) -> list[Doubt]:
     """Why a table's rows, as this snapshot has them, are not all those that its journal commits to."""
-    walk = TablePass(home.store.db, home.subjects, table, snapshot, frozenset(erased_subjects(home)))
+    walk = TablePass(home.store.db, books_of(home).secrets, table, snapshot)
     report = walk.run(None, None, progress)
     name, spots = table.name, report.spots + walk.schema(report.unread)
     if not table.sealed:

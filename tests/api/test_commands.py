@@ -57,7 +57,8 @@ def test_the_commands_are_those_of_the_documentation():
     top = {command[0] for command in commands() if len(command) == 1}
     listed = (
         "init attach detach seal verify status run backup restore import migrate-check erase evidence "
-        "journal monitor network node person findings change-window hold retention sample-hospital demo"
+        "journal monitor network node person findings change-window hold retention audit-access auditor "
+        "sample-hospital demo"
     )
     assert top == set(listed.split())
 

@@ -180,6 +180,10 @@ def documents(lost: Trial) -> dict[str, dict[str, object]]:
     lost.run(f"careseal erase {patient} --home NEW --reason asked --no-term 'no results are kept' {both}")
     lost.run('sqlite3 his.db "CREATE TABLE visit_moved AS SELECT * FROM visit"')
     lost.run("careseal migrate-check --home NEW visit visit_moved --into sqlite:///his.db", expect=1)
+    lost.run("careseal person create zhou.key --name Zhou --key-passphrase-file secret")
+    lost.run("careseal person add zhou.key --home NEW --role auditor")
+    lost.run("careseal audit-access grant --home NEW --to Zhou --until 2199-12-31 -o zhou.access")
+    lost.run("careseal audit-access revoke 1 --home NEW --reason done")
     lost.run("careseal person revoke Li --home NEW --reason left")
     why = "--reason why --ticket T --key-passphrase-file secret --home NEW"
     lost.run(f"careseal change-window open --table visit --columns dept_code --from 2099-01-01 --until 2099-01-02 {why} --by li2.key")

@@ -59,7 +59,7 @@ def test_an_id_hides_the_key_from_who_has_no_key_of_the_home(sealed: World) -> N
     """Two homes give other ids to the same row in the same state."""
     behind(sealed, ADD)
     mine = only(sealed).id
-    sealed.home.subjects._labels = b"\x77" * 32
+    sealed.home.subjects.states_key = b"\x77" * 32
     assert only(sealed).id != mine
 
 

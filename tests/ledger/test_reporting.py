@@ -6,6 +6,7 @@ import pytest
 from audit_world import World, make_world, visits
 
 from ledger.findings import ORDER, WARNINGS, FindingKind, Spot, kind_of
+from ledger.record_secrets import KeyedSecrets
 from ledger.reporting import Reporter
 from ledger.tables import Attached, attached_tables
 from ledger.wire import VIOLATIONS, Flag
@@ -26,7 +27,7 @@ def sealed(tmp_path):  # type: ignore[no-untyped-def]
 
 
 def _reporter(world: World, values: bool = False) -> Reporter:
-    return Reporter(world.home, {table.id: table for table in attached_tables(world.home)}, values)
+    return Reporter(world.home, KeyedSecrets(world.home.subjects), {table.id: table for table in attached_tables(world.home)}, values)
 
 
 def _key(number: int) -> bytes:
