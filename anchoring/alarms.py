@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-import requests
+from anchoring.errors import WebFailed
+from anchoring.web import Server
 
 SECONDS = 10.0
 SIGNATURE = "X-Careseal-Signature"
@@ -66,7 +67,11 @@ def tell(url: str, body: bytes, secret: bytes | None) -> bool:
     if secret is not None:
         headers[SIGNATURE] = "sha256=" + hmac.new(secret, body, sha256).hexdigest()
     try:
-        with requests.post(url, data=body, headers=headers, timeout=SECONDS, allow_redirects=False, stream=True) as answer:
-            return 200 <= answer.status_code < 300
-    except requests.RequestException:
+        server = Server(url, SECONDS)
+        try:
+            status, _ = server.ask("POST", server.target, 0, body, headers)
+        finally:
+            server.close()
+    except WebFailed:
         return False
+    return 200 <= status < 300

@@ -33,6 +33,11 @@ class EvidenceInvalid(LinkBroken):
     """Evidence that proves nothing."""
 
 
+def damaged_state() -> MonitorStateInvalid:
+    """What a monitor says of a state that does not fit itself."""
+    return MonitorStateInvalid("the monitor's state is damaged: move its folder away and run it again, which reads all journals anew")
+
+
 class NodeNotBelieved(AnchoringError):
     """The chain's node gave an answer that it does not prove, or no proof: nothing is known about the chain."""
 
@@ -49,6 +54,10 @@ class TimestampInvalid(AnchoringError):
     def __init__(self, link: str, message: str) -> None:
         super().__init__(f"{link}: {message}")
         self.link = link
+
+
+class WebFailed(AnchoringError):
+    """A web server gave no answer that can be read, in time."""
 
 
 class TsaUnavailable(AnchoringError):

@@ -6,14 +6,11 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import requests
-
-from anchoring.errors import JournalUnavailable
+from anchoring.errors import JournalUnavailable, WebFailed
+from anchoring.web import Server
 
 TRIES = 3
-SECONDS = 10.0  # for a connection, and between two parts of an answer
-WHOLE_SECONDS = 60.0  # for one file
-_PART = 1 << 16
+SECONDS = 30.0  # for one file
 
 
 class Source(Protocol):
@@ -46,33 +43,28 @@ class HttpSource:
     """An exported journal on a web server, below `url`. Redirects are not followed; a failed request is tried again, three times in all."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._session = url.rstrip("/"), requests.Session()
+        self._server = Server(url, SECONDS)
+        self._below = self._server.target.rstrip("/")
 
     def read(self, path: str, limit: int) -> bytes | None:
         for last in range(TRIES):
             try:
                 return self._fetched(path, limit)
-            except requests.RequestException as error:
+            except WebFailed as error:
                 failure = error
             if last < TRIES - 1:
                 time.sleep(0.2 * 2**last)
-        raise JournalUnavailable(f"{path} cannot be fetched: {type(failure).__name__}") from failure
+        raise JournalUnavailable(f"{path} cannot be fetched: {failure}") from failure
 
     def _fetched(self, path: str, limit: int) -> bytes | None:
-        deadline = time.monotonic() + WHOLE_SECONDS
-        with self._session.get(f"{self._url}/{path}", timeout=SECONDS, stream=True, allow_redirects=False) as answer:
-            if answer.status_code in (404, 410):
-                return None
-            if answer.status_code != 200:
-                raise requests.HTTPError(f"status {answer.status_code}")
-            data = bytearray()
-            for part in answer.iter_content(_PART):
-                data += part
-                if len(data) > limit:
-                    raise JournalUnavailable(f"{path} is larger than {limit} bytes")
-                if time.monotonic() > deadline:
-                    raise requests.Timeout("too slow")
-        return bytes(data)
+        status, data = self._server.ask("GET", f"{self._below}/{path}", limit)
+        if status in (404, 410):
+            return None
+        if status != 200:
+            raise WebFailed(f"it answers with HTTP status {status}")
+        if len(data) > limit:
+            raise JournalUnavailable(f"{path} is larger than {limit} bytes")
+        return data
 
 
 def source_of(place: str) -> Source:

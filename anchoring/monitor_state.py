@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anchoring.alarms import Alarm, AlarmKind
-from anchoring.errors import MonitorStateInvalid
+from anchoring.errors import MonitorStateInvalid, damaged_state
 from anchoring.record_heads import SCHEMA as HEADS
 from ledger.merkle import EMPTY_ROOT
 from ledger.tree import TILE_BYTES, Tree
@@ -87,9 +87,9 @@ class MonitorState:
         try:
             fits = Edge(read.edge).root(read.size) == read.root
         except Exception as error:
-            raise _damaged() from error
+            raise damaged_state() from error
         if not fits:
-            raise _damaged()
+            raise damaged_state()
         return read
 
     def keep(self, read: Read) -> None:
@@ -181,10 +181,6 @@ def opened(folder: Path, consortium: str) -> Iterator[MonitorState]:
             raise MonitorStateInvalid(f"another monitor uses {folder}: wait for it, or give another --state") from error
         raise MonitorStateInvalid(f"cannot write {folder / DATABASE}: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise _damaged() from error
+        raise damaged_state() from error
     finally:
         db.close()
-
-
-def _damaged() -> MonitorStateInvalid:
-    return MonitorStateInvalid("the monitor's state is damaged: move its folder away and run it again, which reads all journals anew")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from anchoring.alarms import AlarmKind
+from anchoring.errors import damaged_state
 from ledger.errors import WireError
 from ledger.wire import (
     KIND_AT,
@@ -28,7 +30,8 @@ CREATE TABLE IF NOT EXISTS heads (journal INTEGER, record BLOB, state BLOB, PRIM
 """
 _HELD = 1 << 16  # records that begin are stored so many at a time, in order
 _ID = RECORD.stop - RECORD.start
-_STATE = struct.Struct(">6sIHB")  # entry, version, table, whether it is deleted
+_STATE = struct.Struct(">6sIHB")  # entry, version, table, marks
+_DELETED, _GAP = 1, 2  # marks: its last entry tells of a deletion; versions before that one are missing
 # One statement takes all records apart: a call for each of them would be most of the time that a monitor takes.
 _STORE = f"""
 WITH RECURSIVE place(at) AS (SELECT 1 UNION ALL SELECT at+{_ID + _STATE.size} FROM place WHERE at+{_ID + _STATE.size}<length(?2))
@@ -61,7 +64,7 @@ class RecordHeads:
             self.flush()
 
     def flush(self) -> None:
-        """Store the records that began."""
+        """Store the records that began. MonitorStateInvalid where what is kept of one is damaged."""
         if not self._begun:
             return
         begun, self._begun = sorted(self._begun), []
@@ -70,8 +73,8 @@ class RecordHeads:
         if self._db.total_changes - stored < len(begun):
             for one in begun:
                 index, head = int.from_bytes(one[_ID : _ID + 6], "big"), self._head(one[:_ID])
-                if head is None or head[:2] != (index, 1):
-                    self._repeated(index, 1)
+                if head is not None and head.entry != index:
+                    self._again(index, 1, head)
 
     def _one(self, index: int, data: bytes) -> None:
         try:
@@ -81,34 +84,60 @@ class RecordHeads:
         if not isinstance(entry, RecordEntry):
             return None
         deleted = entry.kind is Kind.DELETED
-        state = _state(index, entry.version, entry.table, deleted)
         if entry.previous is None:
-            self._begun.append(entry.record + state)
+            self._begun.append(entry.record + _state(index, entry.version, entry.table, deleted))
             return None
         self.flush()
         head = self._head(entry.record)
-        if head is not None and entry.version <= head[1]:
-            return self._repeated(index, entry.version)
-        follows = head == (entry.previous, entry.version - 1, entry.table, entry.kind is Kind.WRITTEN)
-        if not follows:
-            self._found(AlarmKind.OUT_OF_ORDER, index, f"entry {index} does not follow the one before it of its record")
+        if head is not None and entry.version <= head.version:
+            return self._again(index, entry.version, head)
+        if head is None or not head.precedes(entry):
+            self._out_of_order(index)
+        gap = (head is not None and head.gap) or entry.version != (0 if head is None else head.version) + 1
+        state = _state(index, entry.version, entry.table, deleted, gap)
         self._db.execute("INSERT OR REPLACE INTO heads VALUES (?,?,?)", (self._journal, entry.record, state))
         return None
 
-    def _head(self, record: bytes) -> tuple[int, int, int, bool] | None:
-        """Entry, version, table of a record's last entry, and whether it tells of a deletion."""
+    def _head(self, record: bytes) -> _Head | None:
+        """A record's last entry. MonitorStateInvalid where what is kept of it is damaged."""
         found = self._db.execute("SELECT state FROM heads WHERE journal=? AND record=?", (self._journal, record)).fetchone()
         if found is None:
             return None
-        entry, version, table, deleted = _STATE.unpack(found[0])
-        return int.from_bytes(entry, "big"), version, table, bool(deleted)
+        try:
+            entry, version, table, marks = _STATE.unpack(found[0])
+        except (struct.error, TypeError) as error:
+            raise damaged_state() from error
+        return _Head(int.from_bytes(entry, "big"), version, table, bool(marks & _DELETED), bool(marks & _GAP))
 
-    def _repeated(self, index: int, version: int) -> None:
-        self._found(AlarmKind.REPEATED, index, f"entry {index} and an earlier one are both version {version} of one record")
+    def _again(self, index: int, version: int, head: _Head) -> None:
+        """An entry of a version that is not higher than the last one's: that one is there twice, unless some are missing."""
+        if version == head.version or not head.gap:
+            self._found(AlarmKind.REPEATED, index, f"entry {index} and an earlier one are both version {version} of one record")
+        else:
+            self._out_of_order(index)
+
+    def _out_of_order(self, index: int) -> None:
+        self._found(AlarmKind.OUT_OF_ORDER, index, f"entry {index} does not follow the one before it of its record")
 
 
-def _state(entry: int, version: int, table: int, deleted: bool) -> bytes:
-    return _STATE.pack(entry.to_bytes(6, "big"), version, table, deleted)
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The last entry of a record: its number, version, table, whether it tells of a deletion, whether versions before it are missing."""
+
+    entry: int
+    version: int
+    table: int
+    deleted: bool
+    gap: bool
+
+    def precedes(self, entry: RecordEntry) -> bool:
+        """Whether an entry follows this one as it should."""
+        expected = entry.previous, entry.version - 1, entry.table, entry.kind is Kind.WRITTEN
+        return (self.entry, self.version, self.table, self.deleted) == expected
+
+
+def _state(entry: int, version: int, table: int, deleted: bool, gap: bool = False) -> bytes:
+    return _STATE.pack(entry.to_bytes(6, "big"), version, table, deleted * _DELETED | gap * _GAP)
 
 
 def plain(entries: Sequence[bytes]) -> bool:

@@ -101,17 +101,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_report(folder: Path, report: Mapping[str, Any], key: PersonKey, grant: Mapping[str, Any], signed_at: str) -> Signed:
+def write_report(
+    folder: Path, report: Mapping[str, Any], key: PersonKey, grant: Mapping[str, Any], signed_at: str, *, pdf: bool = True
+) -> tuple[Signed, PdfError | None]:
     """Write the report, its PDFs and the auditor's signature into a new folder. LedgerError where there is one, or it cannot be written.
 
-    PdfError where no Chinese font can be used: then everything but the PDFs is there.
+    Returned is also why there are no PDFs, where no Chinese font can be used: all the rest is there then.
     """
     from ledger.files import sync_folder, write_whole
 
     data = canonical.encode(report) + b"\n"
     files, without = {REPORT: data}, None
     try:
-        files |= {name: report_pdf(report, data, language) for language, name in PDFS.items()}
+        files |= {name: report_pdf(report, data, language) for language, name in PDFS.items() if pdf}
     except PdfError as error:
         without = PdfError(f"{folder} has the signed report, but not as PDF: {error}")
     signed = _statement(key.public, grant, {name: sha256(content).hexdigest() for name, content in files.items()}, signed_at)
@@ -126,9 +128,7 @@ def write_report(folder: Path, report: Mapping[str, Any], key: PersonKey, grant:
         raise LedgerError(f"{folder} exists already: give --report with another folder") from error
     except OSError as error:
         raise LedgerError(f"cannot write {folder}: {error.strerror}") from error
-    if without is not None:
-        raise without
-    return Signed(key.public, signed_at, grant, signed["files"])
+    return Signed(key.public, signed_at, grant, signed["files"]), without
 
 
 def check_report(folder: Path) -> Signed:

@@ -98,6 +98,7 @@ class Asked:
     table: Sequence[str]
     block: int | None
     report: Path | None
+    pdf: bool
     max_lag: float
     processes: int
     values: bool
@@ -124,15 +125,18 @@ def verify_outside_command(home: Path, asked: Asked) -> None:
         with connect(asked.rpc, None, time.time) as w3, one_line_errors(), progress(not asked.as_json) as rows:
             made = verify_outside(outside, w3, network, block=asked.block, max_lag=asked.max_lag, processes=asked.processes,
                                   values=asked.values, progress=rows)  # fmt: skip
+        took = timer.seconds
         report = report_of(made, outside, network, sha256(data).hexdigest(), values=asked.values)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         folder = asked.report or home / REPORTS / f"{outside.header.institution}-{made.header.number}-{stamp}"
-        signed = write_report(folder, report, key, _grant(outside), iso(now))
+        signed, without = write_report(folder, report, key, _grant(outside), iso(now), pdf=asked.pdf)
     if asked.as_json:
         shown = {**report, "findings": [report["findings"][place] for place in report["single"]]} if asked.groups else report
-        print_json({**shown, "seconds": round(timer.seconds, 3), "report": str(folder), **_signed_json(signed)})
+        print_json({**shown, "seconds": round(took, 3), "report": str(folder), **_signed_json(signed)})
     else:
-        _print(made, timer.seconds, folder)
+        _print(made, took, folder)
+    if without is not None:
+        raise without
     raise typer.Exit(FINDINGS if not made.audit.ok else FAILED if made.unchecked else 0)
 
 

@@ -378,6 +378,7 @@ def verify_command(
         Path | None,
         typer.Option("--report", metavar="DIR", help=_("Auditor: folder for the signed report; default: in reports/ of the home.")),
     ] = None,
+    no_pdf: Annotated[bool, typer.Option("--no-pdf", help=_("Auditor: a report without its PDFs, which need a Chinese font."))] = False,
     passphrase_file: PassphraseOption = None,
     key_passphrase_file: KeyPassphraseOption = None,
     as_json: JsonOption = False,
@@ -389,10 +390,10 @@ def verify_command(
         if since or tsa_cert or tsa_policy:
             raise typer.BadParameter(_("--since and --tsa-cert are for an institution's own home"))
         return verify_outside_command(home, Asked(
-            source or (), ledger, network, rpc, table or (), block, report, seconds(max_lag), processes, values, groups,
+            source or (), ledger, network, rpc, table or (), block, report, not no_pdf, seconds(max_lag), processes, values, groups,
             key_passphrase_file, as_json,
         ))  # fmt: skip
-    if source or ledger or rpc or block is not None or report:
+    if source or ledger or rpc or block is not None or report or no_pdf:
         raise typer.BadParameter(_("--source, --ledger, --rpc, --block and --report are for an auditor's home: careseal auditor init"))
     from anchoring.timestamp import read_roots
     from anchoring.verify import Trust, verify

@@ -52,9 +52,11 @@ def monitor(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Read the journals of all members, hold them against the chain, and raise alarms. Exit 0 none, 1 alarms, 2 could not be done."""
+    from anchoring.errors import MonitorStateInvalid
     from anchoring.link import consortium_of
     from anchoring.log_source import source_of
     from anchoring.monitor_state import opened
+    from node.errors import NodeUnreachable
 
     trusted, places = read_trusted(network), dict(map(_place, journal or []))
     pause, told = None if every is None else seconds(every), _Told(webhook, _secret(webhook_secret), as_json)
@@ -66,11 +68,17 @@ def monitor(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
     with opened(state, repr(consortium_of(trusted))) as kept:
+        begun = False
         while pause is not None:
             try:
                 code = _round(watched, kept, told)
+                begun = True
+            except MonitorStateInvalid:
+                raise
             except CaresealError as error:
-                # A chain that is away is no reason to stop watching.
+                # A chain that is away is no reason to stop watching; one that was never the right one is.
+                if not begun and not isinstance(error, NodeUnreachable):
+                    raise
                 code = FAILED
                 console.err.print(f"careseal: {reported(str(error))}", markup=False)
             if stop.wait(pause):

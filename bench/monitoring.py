@@ -28,16 +28,21 @@ _PASSPHRASE, _COLUMNS = b"bench", 10
 
 def monitoring(space: Workspace) -> list[Figure]:
     """Entries per second of a round: read, decoded, hashed into the tree, held against the chain, every record's last entry kept."""
-    count = space.sizes.large
-    say(f"making a journal of {count:,} entries, anchoring it, reading it as a monitor")
-    place = space.folder / "monitor"
+    return [*_round(space, later=False), *_round(space, later=True)[:1]]
+
+
+def _round(space: Workspace, *, later: bool) -> list[Figure]:
+    """A round over entries that all begin records, or of which a half amends those of the other half."""
+    count, what = space.sizes.large, "half of them amendments" if later else "all of them first versions"
+    say(f"making a journal of {count:,} entries, {what}, anchoring it, reading it as a monitor")
+    place = space.folder / ("monitor-later" if later else "monitor")
     place.mkdir()
     create_home(Plan(place / "home", "Bench", place / "kit.json"), _PASSPHRASE, _PASSPHRASE, time.time)
     with homes.opened(place / "home") as home:
         key = sealer_key(Path(home.settings.chain), lambda: _PASSPHRASE)
         with open_link(home.settings, home.keyring.sealing, key, time.time) as link:
             shown = place / "shown"
-            root = _show(shown, home.settings.chain_id, home.settings.journals, note_key(home.keyring), count)
+            root = _show(shown, home.settings.chain_id, home.settings.journals, note_key(home.keyring), count, later)
             link.send(link.journals.publish(0, 0, count, root, [], nonce=link.nonce()))
             source = FolderSource(shown)
 
@@ -61,16 +66,18 @@ def monitoring(space: Workspace) -> list[Figure]:
             rounds = interleaved(space.sizes.few, watch, bare)
     return [
         Figure("monitor", tuple(run[0] for run in rounds), "entries/s",
-               f"wall clock of a first round over {count:,} entries in a folder, one process", limit=200_000),
+               f"wall clock of a first round over {count:,} entries in a folder, {what}, one process", limit=200_000),
         Figure("monitor", ratios(rounds, 0, 1), "x", "of a loop that reads the same files and takes SHA-256 of each entry, no target"),
     ]  # fmt: skip
 
 
-def _show(folder: Path, chain_id: int, journals: str, seed: bytes, count: int) -> bytes:
-    """An export of generated entries, each the beginning of a record, and its root."""
+def _show(folder: Path, chain_id: int, journals: str, seed: bytes, count: int, later: bool) -> bytes:
+    """An export of generated entries, and its root."""
+    begun = count // 2 if later else count
+
     def runs() -> Iterator[list[bytes]]:
         for start in range(0, count, WIDTH):
-            yield [_entry(number) for number in range(start, min(start + WIDTH, count))]
+            yield [_entry(number, begun) for number in range(start, min(start + WIDTH, count))]
 
     def put(path: str, content: bytes) -> None:
         target = folder / path
@@ -84,9 +91,12 @@ def _show(folder: Path, chain_id: int, journals: str, seed: bytes, count: int) -
     return root
 
 
-def _entry(number: int) -> bytes:
-    mixed = sha256(number.to_bytes(8, "big")).digest()
+def _entry(number: int, begun: int) -> bytes:
+    """The beginning of a record; from entry `begun` on the second version of one after the other."""
+    previous = number - begun if number >= begun else None
+    mixed = sha256((number if previous is None else previous).to_bytes(8, "big")).digest()
+    kind, version = (Kind.WRITTEN, 1) if previous is None else (Kind.AMENDED, 2)
     return encode_record(
-        Kind.WRITTEN, 1_790_000_000_000 + number, 1, Flag.CONTENT | Flag.CAPTURED, mixed[:16], 1, None, mixed[16:], mixed[:8], 1, mixed,
+        kind, 1_790_000_000_000 + number, 1, Flag.CONTENT | Flag.CAPTURED, mixed[:16], version, previous, mixed[16:], mixed[:8], 1, mixed,
         mixed, _COLUMNS, mixed + mixed[: 4 * _COLUMNS - 32],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -165,6 +166,7 @@ def _ess(kind: str, named: x509.Certificate) -> list[der.Attribute]:
     return [_attribute("1.2.840.113549.1.9.16.2.12" if kind == "v1" else "1.2.840.113549.1.9.16.2.47", _raw(encode_der(content)))]
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
 Behaviour = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
@@ -177,9 +179,11 @@ class Tsa:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 outer.asked.append((body, dict(self.headers), self.path))
                 outer.behave(self, body)
+
+            do_GET = do_POST  # noqa: N815 - the server's name for it
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -223,5 +227,22 @@ def replies(make: Callable[[bytes], bytes], status: int = 200, **headers: str) -
         handler.send_header("Content-Length", str(len(answer)))
         handler.end_headers()
         handler.wfile.write(answer)
+
+    return behave
+
+
+def raw(*pieces: bytes, pause: float = 0.0, endless: bytes = b""):
+    """A behaviour that sends bytes as they are, and then `endless` again and again."""
+
+    def behave(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        handler.close_connection = True
+        for piece in pieces:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(pause)
+        while endless:
+            handler.wfile.write(endless)
+            handler.wfile.flush()
+            time.sleep(pause)
 
     return behave

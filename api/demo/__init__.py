@@ -18,6 +18,7 @@ STEPS = (
     attacks.rewritten_journal,
     attacks.old_backup,
     people.batch_correction,
+    people.outside_audit,
     people.hold,
     people.erasure,
     proofs.evidence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from anchoring.network import NETWORK
 from anchoring.verify import Verified
 from api.console import say
 from api.demo.stage import Demo
@@ -13,6 +14,7 @@ from ledger.findings import FindingKind
 from ledger.groups import Group, grouped
 
 STAFF = (("chen", "陈静 Chen Jing"), ("li", "李伟 Li Wei"))
+AUDITOR = "周敏 Zhou Min"
 TICKET = "IT-2026-118"
 KEPT_SINCE = {"visit": "started_at", "lab_result": "reported_at", "drug_order": "ordered_at", "charge": "charged_at",
               "document": "created_at"}  # fmt: skip
@@ -63,6 +65,23 @@ def _groups(verified: Verified) -> list[Group]:
 def _as(demo: Demo, file: str, *words: object) -> None:
     """Run a command in the name of a person of the staff."""
     demo.careseal(*words, "--ticket", TICKET, "--by", demo.folder / "people" / f"{file}.key")  # type: ignore[arg-type]
+
+
+def outside_audit(demo: Demo) -> None:
+    demo.step("An outside auditor, who may only read and was granted one table, finds the same by a node of their own, and signs a report.")
+    home, auditor = ("--home", demo.home(3)), demo.leave(demo.folder / "auditor", _("home of the outside auditor"))
+    access = demo.folder / "auditor.access"
+    demo.careseal("auditor", "init", "--home", auditor, "--name", AUDITOR)
+    demo.careseal("person", "add", *home, auditor / "public.json", "--role", "auditor")
+    until = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+    demo.careseal("audit-access", "grant", *home, "--to", AUDITOR, "--tables", "document", "--until", until, "-o", access)
+    demo.careseal("auditor", "take", "--home", auditor, access)
+    demo.seal(3)
+    report = demo.leave(demo.folder / "report", _("signed report of the outside audit"))
+    demo.careseal("verify", "--home", auditor, "--source", f"sqlite:///{demo.database(3)}?mode=ro", "--ledger",
+                  demo.home(3) / "ledger.db", "--network", demo.home(3) / NETWORK, "--rpc", demo.folder / "chain", "--report", report,
+                  *([] if demo.prints else ["--no-pdf"]), code=1)  # fmt: skip
+    demo.careseal("auditor", "check", report)
 
 
 def hold(demo: Demo) -> None:

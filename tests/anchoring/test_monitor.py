@@ -8,18 +8,20 @@ import shutil
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import forked
 import pytest
+from authority import HEAD, raw, serving
 from forked import quick_keys
 from hypothesis import given
 from hypothesis import strategies as st
 from world import PASSPHRASE, World
 
-from anchoring import log_source, monitor_state
+from anchoring import alarms, log_source, monitor_state
 from anchoring.alarms import SIGNATURE, AlarmKind
 from anchoring.errors import AnchoringError, JournalUnavailable, MonitorStateInvalid
 from anchoring.founding import sealer_key
@@ -171,6 +173,19 @@ def test_what_an_institution_anchored_against_the_rules_stays_an_alarm(honest, t
     assert kinds(later) == [kind] and later.alarms == seen.alarms
 
 
+LATE = [[entry(6, 3, 305, Kind.AMENDED)], [entry(7777, 5, 9, Kind.AMENDED), entry(7777)]]
+
+
+@pytest.mark.parametrize("late", LATE, ids=["between", "first"])
+def test_a_version_that_was_left_out_and_comes_late_is_not_told_as_a_second_one(honest, tmp_path, late):
+    """A monitor says that two entries are one version only where it can know it."""
+    honest.anchor([entry(6, 5, 6, Kind.AMENDED), *late])
+    seen = honest.watch(tmp_path / "s", honest.show(tmp_path / "x"))
+    assert set(kinds(seen)) == {AlarmKind.OUT_OF_ORDER} and len(kinds(seen)) == 1 + len(late)
+    honest.anchor([entry(6, 5, 305, Kind.AMENDED)])
+    assert AlarmKind.REPEATED in kinds(honest.watch(tmp_path / "s", honest.show(tmp_path / "y")))
+
+
 @pytest.mark.parametrize("place", [0, 299, 300, 304])
 def test_entries_that_are_not_the_anchored_ones_are_an_alarm_until_they_are(honest, tmp_path, place):
     shown = list(honest.entries)
@@ -273,6 +288,14 @@ def test_a_damaged_or_foreign_state_is_refused(honest, tmp_path):
     db.close()
     with pytest.raises(MonitorStateInvalid, match="damaged"):
         honest.watch(state, source)
+    shutil.rmtree(state)
+    honest.watch(state, source)
+    with sqlite3.connect(state / monitor_state.DATABASE) as db:
+        db.execute("UPDATE heads SET state=substr(state, 2)")
+    db.close()
+    honest.anchor([entry(6, 2, 6, Kind.AMENDED)])
+    with pytest.raises(MonitorStateInvalid, match="damaged"):
+        honest.watch(state, honest.show(tmp_path / "later"))
     (state / monitor_state.DATABASE).write_bytes(b"no database" * 1000)
     with pytest.raises(MonitorStateInvalid, match="damaged"):
         honest.watch(state, source)
@@ -348,7 +371,54 @@ def test_a_journal_is_read_from_a_web_server_that_may_misbehave(honest, tmp_path
             source.read("checkpoint", 1000)
     server.status, server.slow = 200, True
     monkeypatch.setattr(log_source, "SECONDS", 0.1)
-    assert kinds(honest.watch(tmp_path / "s", source)) == [AlarmKind.UNAVAILABLE]
+    assert kinds(honest.watch(tmp_path / "s", HttpSource(server.url))) == [AlarmKind.UNAVAILABLE]
+
+
+DRIPS = [
+    raw(pause=20), raw(b"H", endless=b"T", pause=0.02), raw(HEAD, endless=b"X-A: b\r\n", pause=0.02),
+    raw(HEAD + b"\r\n", endless=b"x", pause=0.02),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("behave", DRIPS, ids=["silent", "drips its status", "drips headers", "drips its answer"])
+def test_a_dripping_server_is_left_at_the_deadline(behave, monkeypatch):
+    monkeypatch.setattr(log_source, "SECONDS", 0.2)
+    monkeypatch.setattr(log_source, "TRIES", 1)
+    monkeypatch.setattr(alarms, "SECONDS", 0.2)
+    with serving(behave) as slow:
+        start = time.monotonic()
+        with pytest.raises(JournalUnavailable, match="no answer within|it speaks no HTTP|it cannot be reached"):
+            HttpSource(slow.url).read("checkpoint", 10_000_000)
+        with suppress(JournalUnavailable):
+            assert not alarms.tell(slow.url, b"{}", None) or behave is DRIPS[3]
+        assert time.monotonic() - start < 2
+
+
+def test_a_connection_is_kept_from_one_file_to_the_next(honest, tmp_path):
+    """A journal of a million entries has four thousand files."""
+    honest.show(tmp_path / "x")
+    asked = []
+
+    class Keeping(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __init__(self, *given):
+            super().__init__(*given, directory=tmp_path / "x")
+
+        def do_GET(self):
+            asked.append(self.client_address)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeping) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        source = HttpSource(f"http://127.0.0.1:{made.server_address[1]}/")
+        assert kinds(honest.watch(tmp_path / "s", source)) == []
+        assert len(asked) > 3 and len(set(asked)) == 1
+        assert source.read("nothing", 10) is None and source.read("checkpoint", 1000)
+        made.shutdown()
 
 
 def test_alarms_are_sent_once_signed_and_again_where_they_were_not_taken(honest, tmp_path, server):
@@ -370,6 +440,36 @@ def test_alarms_are_sent_once_signed_and_again_where_they_were_not_taken(honest,
     assert told["kind"] == "repeated" and told["institution"] == 1 and told["id"] == seen.json["alarms"][0]["id"]
     assert signature == "sha256=" + hmac.new(b"a secret of some length", body, "sha256").hexdigest()
     assert "REPEATED  institution 1" in shown
+
+
+def test_killed_anywhere_a_monitor_misses_nothing_and_tells_nothing_twice(honest, tmp_path):
+    """SIGKILL at one durable step after the other, then a round that is not disturbed."""
+    honest.anchor([entry(5), *[entry(number) for number in range(4000, 4600)]])
+    honest.show(tmp_path / "x")
+    with serve(honest.world.chain, honest.sealer, forked.fast_time) as node:
+        arguments = ("monitor", "--network", honest.world.chain / NETWORK, "--rpc", node.url, "--journal", f"1={tmp_path / 'x'}", "--json")
+        whole = forked.here(*arguments, "--state", tmp_path / "whole", environment={}).json
+        assert [alarm["kind"] for alarm in whole["alarms"]] == ["repeated"]
+        for step in range(1, 200, 3):
+            state = tmp_path / str(step)
+            ended = forked.run(*arguments, "--state", state, kill_at=step, environment={})
+            again = forked.here(*arguments, "--state", state, environment={}).json
+            assert again["journals"] == whole["journals"], step
+            assert [alarm["id"] for alarm in again["alarms"]] == [alarm["id"] for alarm in whole["alarms"]], step
+            if not ended.killed:
+                break
+        else:
+            pytest.fail("it was killed every time")
+    assert step > 4
+
+
+def test_watching_the_wrong_chain_ends_and_does_not_go_on(honest, tmp_path):
+    values = json.loads((honest.world.chain / NETWORK).read_text())
+    (tmp_path / "other.json").write_text(json.dumps(values | {"block_hash": "0x" + "11" * 32}))
+    with serve(honest.world.chain, honest.sealer, forked.fast_time) as node:
+        arguments = ("monitor", "--network", tmp_path / "other.json", "--rpc", node.url, "--state", tmp_path / "s", "--every", "1s")
+        ended = forked.here(*arguments, environment={})
+    assert ended.code == 2 and "the node is of another chain than the network file" in ended.line()
 
 
 def test_bad_arguments_end_with_one_line(honest, tmp_path):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
-from authority import Authority, Tsa, now, replies, serving
+from authority import HEAD, Authority, Tsa, now, raw, replies, serving
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,7 +21,6 @@ from anchoring.token import MAX_BYTES, encode_request
 from anchoring.tsa import ask, check_url
 
 REQUEST = encode_request(bytes(32), 7)
-HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 def unavailable(url: str, words: str, seconds: float = 5.0) -> None:
@@ -30,23 +29,6 @@ def unavailable(url: str, words: str, seconds: float = 5.0) -> None:
         ask(url, REQUEST, seconds)
     assert words in str(caught.value) and "\n" not in str(caught.value), caught.value
     assert time.monotonic() - start < seconds + 1
-
-
-def raw(*pieces: bytes, pause: float = 0.0, endless: bytes = b""):
-    """A behaviour that sends bytes as they are, and then `endless` again and again."""
-
-    def behave(handler, body: bytes) -> None:
-        handler.close_connection = True
-        for piece in pieces:
-            handler.wfile.write(piece)
-            handler.wfile.flush()
-            time.sleep(pause)
-        while endless:
-            handler.wfile.write(endless)
-            handler.wfile.flush()
-            time.sleep(pause)
-
-    return behave
 
 
 def test_the_request_holds_a_digest_and_a_nonce_and_nothing_else():

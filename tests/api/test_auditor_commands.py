@@ -215,6 +215,8 @@ def test_without_a_font_the_signed_report_is_there_all_the_same(granted, tmp_pat
     broken = tmp_path / "font.ttf"
     broken.write_bytes(b"no font")
     made = verify(world, home, "--report", world.folder / "report", **{FONT_VARIABLE: str(broken)})
-    assert made.code == 2 and "has the signed report, but not as PDF" in made.line()
+    assert made.code == 2 and "has the signed report, but not as PDF" in made.err and made.out.splitlines()[-1] == "INTACT"
     checked = forked.here("auditor", "check", world.folder / "report", "--json", environment={})
     assert checked.code == 0 and list(checked.json["reports"][0]["files"]) == ["report.json"]
+    assert verify(world, home, "--no-pdf", "--report", world.folder / "other", **{FONT_VARIABLE: str(broken)}).code == 0
+    assert sorted(path.name for path in (world.folder / "other").iterdir()) == ["report.json", "signature.json"]
