@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from anchoring import container
 from anchoring.errors import AnchoringError, EvidenceInvalid
@@ -27,6 +27,7 @@ from ledger.sources import open_source
 from ledger.tables import Attached, find_table
 from ledger.wire import EventEntry, Flag, Kind, RecordEntry, decode_entry
 
+_NODES = 1 << 16  # of proofs, that are kept for the next ones
 MAX_ROW_BYTES = (container.MAX_BYTES - (1 << 20)) // 2  # rows are written in hex; the rest of most files takes far less than 1 MiB
 
 
@@ -48,6 +49,14 @@ class Known:
     sid: int
 
 
+class _Found(NamedTuple):
+    """An entry of a record: its number, its bytes, and what they say."""
+
+    number: int
+    data: bytes
+    entry: RecordEntry
+
+
 class Exporter:
     """Makes evidence of records of one table, all on one checkpoint at one block, whose proofs are gathered once."""
 
@@ -66,6 +75,7 @@ class Exporter:
         self._described = open_table(self._ground["configuration"], self._ground["checkpoint"])
         before, after = container.encode(container.plain(frame)).split(b'"@"')  # type: ignore[arg-type]
         self._frame = before, after
+        self._nodes: dict[tuple[int, int], bytes] = {}
 
     def make(self, known: Known, row: bytes | None) -> tuple[bytes, Proved]:
         """The evidence of a record and what it proves; `row` is its present row.
@@ -73,13 +83,12 @@ class Exporter:
         LedgerError where the record is not anchored yet, or nothing opens what is to be shown.
         """
         entries = self._entries(known.entry)
-        index, entry = entries[-1]
         if self._wanted.kind == "history":
-            own: Any = [self._version(at, found, known, row) for at, found in entries]
+            own: Any = [self._version(found, known, row) for found in entries]
         elif self._wanted.kind == "latest":
-            own = self._version(index, entry, known, row)
+            own = self._version(entries[-1], known, row)
         else:
-            own = self._opened(index, entry, known, row)
+            own = self._opened(entries[-1], known, row)
         data = container.encode({"": container.plain(own)})[4:-2].join(self._frame)
         if len(data) > container.MAX_BYTES:
             raise LedgerError(f"this evidence would have {len(data)} bytes, a file takes at most {container.MAX_BYTES}: export less of it")
@@ -89,36 +98,39 @@ class Exporter:
         except EvidenceInvalid as error:
             raise AnchoringError(f"no evidence can be made, {error}: run careseal verify") from error
 
-    def _entries(self, last: int) -> list[tuple[int, RecordEntry]]:
+    def _entries(self, last: int) -> list[_Found]:
         """The entries that are to be shown, oldest first."""
         kind, version = self._wanted.kind, self._wanted.version
         found = [_record_entry(self._home, last)]
-        while kind == "history" or (version is not None and found[0][1].version > version):
-            previous = found[0][1].previous
+        while kind == "history" or (version is not None and found[0].entry.version > version):
+            previous = found[0].entry.previous
             if previous is None:
                 break
             found.insert(0, _record_entry(self._home, previous))
-        if version is not None and version not in (entry.version for _, entry in found):
-            raise LedgerError(f"this record has no version {version}: its last one is {found[-1][1].version}")
+        if version is not None and version not in (one.entry.version for one in found):
+            raise LedgerError(f"this record has no version {version}: its last one is {found[-1].entry.version}")
         if version is not None:
-            found = [(index, entry) for index, entry in found if entry.version <= version]
+            found = [one for one in found if one.entry.version <= version]
         if len(found) > container.MAX_VERSIONS:
             raise LedgerError(f"this record has more than {container.MAX_VERSIONS} versions: export single ones with --version")
-        if found[-1][0] >= self.anchored.size:
+        if found[-1].number >= self.anchored.size:
             raise LedgerError("this version of the record is not anchored yet: run careseal seal first, and wait until it is confirmed")
         return found
 
-    def _included(self, index: int) -> dict[str, Any]:
-        tree = self._home.journal.tree
-        return {"entry": self._home.journal.entry(index), "index": index, "proof": tree.inclusion_proof(index, self.anchored.size)}
+    def _included(self, found: _Found) -> dict[str, Any]:
+        if len(self._nodes) > _NODES:
+            self._nodes.clear()
+        proof = self._home.journal.tree.inclusion_proof(found.number, self.anchored.size, self._nodes)
+        return {"entry": found.data, "index": found.number, "proof": proof}
 
-    def _version(self, index: int, entry: RecordEntry, known: Known, row: bytes | None) -> dict[str, Any]:
+    def _version(self, found: _Found, known: Known, row: bytes | None) -> dict[str, Any]:
         """A version with its content, or without where nothing opens it."""
-        secret, content = self._content(index, entry, known, row)
-        return self._included(index) | {"row": content, "secret": None if content is None else secret}
+        secret, content = self._content(found.number, found.entry, known, row)
+        return self._included(found) | {"row": content, "secret": None if content is None else secret}
 
-    def _opened(self, index: int, entry: RecordEntry, known: Known, row: bytes | None) -> dict[str, Any]:
+    def _opened(self, found: _Found, known: Known, row: bytes | None) -> dict[str, Any]:
         """A version with its row, or with the fields that are to be shown."""
+        index, entry = found.number, found.entry
         if not entry.flags & Flag.CONTENT:
             raise LedgerError("this record was deleted, or its content was never sealed: there is nothing to prove")
         secret, content = self._content(index, entry, known, row)
@@ -129,14 +141,14 @@ class Exporter:
         if len(content) > MAX_ROW_BYTES:
             raise LedgerError(f"this row has {len(content)} bytes, an evidence file takes at most {MAX_ROW_BYTES}: it cannot be exported")
         if self._wanted.kind == "record":
-            return self._included(index) | {"row": content, "secret": secret}
+            return self._included(found) | {"row": content, "secret": secret}
         fields = rowcodec.fields(self.table.shape.encoding, content)
         salt, digests = salts(entry.algorithm, secret, len(fields)), field_digests(entry.algorithm, secret, fields)
         shown: list[dict[str, bytes]] = [{"digest": digest} for digest in digests]
         for place, name in enumerate(self.table.shape.names):
             if name in self._wanted.columns:
                 shown[place] = {"salt": salt[SALT_BYTES * place : SALT_BYTES * (place + 1)], "value": fields[place]}
-        return self._included(index) | {"fields": shown}
+        return self._included(found) | {"fields": shown}
 
     def _content(self, index: int, entry: RecordEntry, known: Known, row: bytes | None) -> tuple[bytes | None, bytes | None]:
         """Secret and row of a version: the present row where it still is that one, else the kept copy; None for what is gone."""
@@ -248,12 +260,12 @@ def _readings(kind: str, text: str) -> list[rowcodec.Value]:
     return [*readings, text]
 
 
-def _record_entry(home: Home, index: int) -> tuple[int, RecordEntry]:
-    """The number of an entry and the entry."""
-    entry = decode_entry(home.journal.entry(index))
+def _record_entry(home: Home, index: int) -> _Found:
+    data = home.journal.entry(index)
+    entry = decode_entry(data)
     if not isinstance(entry, RecordEntry):
         raise LedgerError(f"the home's index names entry {index}, which is no record's: restore the home from its mirror or backup")
-    return index, entry
+    return _Found(index, data, entry)
 
 
 def _document(home: Home, index: int, size: int) -> dict[str, Any]:

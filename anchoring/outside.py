@@ -19,16 +19,22 @@ from contracts.calls import ChainHead
 from ledger.audit import Anchors, AuditResult, Scope, examine
 from ledger.auditor import Outside
 from ledger.findings import Finding, FindingKind
+from ledger.wire import KIND_AT, Kind
 from node.engines import ENGINES
 from node.errors import Unconfirmed
 from node.header import Header
 
 Progress = Callable[[str, int], None]
+_WITHOUT_EFFECT = frozenset(bytes([kind]) for kind in (Kind.AUDIT, Kind.GRANT, Kind.EXPORT))  # on what an audit finds
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideAudit:
-    """The result, the block as of which it holds, and where the journal stood on the chain then. `root` is of the ledger's journal."""
+    """The result, the block as of which it holds, and where the journal stood on the chain then. `root` is of the ledger's journal.
+
+    `unanchored` are entries after those that are anchored and that could make a difference: they are the institution's word alone, which
+    it could show to one auditor and never anchor.
+    """
 
     audit: AuditResult
     header: Header
@@ -36,6 +42,12 @@ class OutsideAudit:
     on_chain: ChainHead
     generation: int
     root: bytes
+    unanchored: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows were held against what is anchored."""
+        return not self.unchecked and not self.unanchored
 
     @property
     def unchecked(self) -> int:
@@ -88,4 +100,5 @@ def verify_outside(
     _, state = chain_at(w3, network, header.institution, None)
     result = completed(books, on_chain_only(result, state, head.number), extra, earlier)
     root = books.journal.tree.root(result.size)
-    return OutsideAudit(result, head, ENGINES[network.engine].block_hash(head), on_chain, books.journal.generation, root)
+    tail = sum(body[KIND_AT : KIND_AT + 1] not in _WITHOUT_EFFECT for run in books.journal.bodies(size, result.size) for body in run)
+    return OutsideAudit(result, head, ENGINES[network.engine].block_hash(head), on_chain, books.journal.generation, root, tail)

@@ -65,14 +65,14 @@ def report_of(made: OutsideAudit, outside: Outside, network: Network, network_sh
     report: dict[str, Any] = _plain({
         "careseal": _FORMAT,
         "program": f"careseal {__version__}",
-        "result": "findings" if not result.ok else "unchecked" if made.unchecked else "intact",
+        "result": "findings" if not result.ok else "unchecked" if not made.whole else "intact",
         "institution": {"id": outside.header.institution, "name": outside.header.name},
         "chain": {
             "chain_id": network.chain_id, "engine": network.engine, "network_sha256": network_sha256, "block": made.header.number,
             "block_hash": made.block_hash.hex(), "time": iso(made.header.timestamp),
         },
         "journal": {
-            "generation": made.generation, "size": result.size, "root": made.root.hex(),
+            "generation": made.generation, "size": result.size, "root": made.root.hex(), "unanchored": made.unanchored,
             "anchored": None if last is None else {
                 "generation": last.generation, "size": last.size, "root": last.root.hex(), "block": last.block,
             },
@@ -188,6 +188,8 @@ def _document(report: Mapping[str, Any], data: bytes, language: str) -> Document
         (_("Journal audited"), _("{size} entries, generation {generation}, root").format(
             size=journal["size"], generation=journal["generation"])),
         ("", journal["root"]),
+        *([(_("Not anchored yet"), _("{n} entries, the institution's word alone").format(n=journal["unanchored"]))]
+          if journal["unanchored"] else []),
         (_("SHA-256 of the network file"), chain["network_sha256"]),
         (_("Program"), report["program"]),
     ]  # fmt: skip

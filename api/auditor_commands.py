@@ -137,7 +137,7 @@ def verify_outside_command(home: Path, asked: Asked) -> None:
         _print(made, took, folder)
     if without is not None:
         raise without
-    raise typer.Exit(FINDINGS if not made.audit.ok else FAILED if made.unchecked else 0)
+    raise typer.Exit(FINDINGS if not made.audit.ok else 0 if made.whole else FAILED)
 
 
 def _grant(outside: Outside) -> Mapping[str, Any]:
@@ -166,7 +166,10 @@ def _print(made: OutsideAudit, seconds: float, folder: Path) -> None:
     if made.unchecked:
         say("{n} rows were sealed after the secrets were given: ask the institution for careseal audit-access issue", n=made.unchecked)
     say("report: {folder}", folder=folder)
-    if result.ok and made.unchecked:
+    if made.unanchored:
+        say("{n} entries are not anchored and the institution's word alone: ask it for careseal seal, and for its ledger after that",
+            n=made.unanchored)  # fmt: skip
+    if result.ok and not made.whole:
         say("NOT ALL ROWS COULD BE CHECKED")
     else:
         print_outcome(result)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -108,7 +108,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                 raise ValueError
             yield db
     except (sqlite3.Error, ValueError, WireError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise LedgerError(f"{path} is no file of careseal audit-access, or it is damaged: ask the institution for it again") from error
+        raise _no_file(path) from error
+
+
+def _no_file(path: Path) -> LedgerError:
+    return LedgerError(f"{path} is no file of careseal audit-access, or it is damaged: ask the institution for it again")
 
 
 def read_header(path: Path) -> Header:
@@ -142,8 +146,9 @@ class GrantedSecrets:
     def __init__(self, path: Path, key: bytes, states_key: bytes, size: int) -> None:
         self._box, self._states_key, self._size, self._path = AESGCM(key), states_key, size, path
         self._blocks: dict[int, dict[int, bytes]] = {}
-        with _opened(path) as db:
-            self.erased: Set[int] = frozenset(sid for (sid,) in db.execute("SELECT sid FROM erased") if type(sid) is int)
+        self._stack = ExitStack()
+        self._db = self._stack.enter_context(_opened(path))
+        self.erased: Set[int] = frozenset(sid for (sid,) in self._db.execute("SELECT sid FROM erased") if type(sid) is int)
 
     def many(self, sids: Sequence[int], entries: Sequence[int], bodies: Sequence[bytes]) -> list[bytes] | None:
         numbers = {entry // BLOCK for entry in entries}
@@ -159,20 +164,22 @@ class GrantedSecrets:
     def _load(self, wanted: Set[int], missing: Iterable[int]) -> None:
         if len(self._blocks) > _CACHED:
             self._blocks = {number: block for number, block in self._blocks.items() if number in wanted}
-        with _opened(self._path) as db:
-            for number in missing:
-                self._blocks[number] = self._block(db, number)
+        for number in missing:
+            self._blocks[number] = self._block(number)
 
-    def _block(self, db: sqlite3.Connection, number: int) -> dict[int, bytes]:
-        row = db.execute("SELECT box FROM blocks WHERE id=?", (number,)).fetchone()
-        if row is None:
-            return {}
+    def _block(self, number: int) -> dict[int, bytes]:
         try:
+            row = self._db.execute("SELECT box FROM blocks WHERE id=?", (number,)).fetchone()
+            if row is None:
+                return {}
             plain = self._box.decrypt(_nonce(number), row[0], _DOMAIN)
-        except InvalidTag:
-            raise ValueError from None
+        except (sqlite3.Error, InvalidTag, TypeError) as error:
+            raise _no_file(self._path) from error
         step = 1 + KEY_BYTES
         return {number * BLOCK + plain[at]: plain[at + 1 : at + step] for at in range(0, len(plain), step)}
+
+    def close(self) -> None:
+        self._stack.close()
 
     def one(self, sid: int, index: int, entry: RecordEntry) -> bytes | None:
         found = self.many([sid], [index], [])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -21,7 +22,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from ledger.access import Grant, grants
-from ledger.access_file import GrantedSecrets, Header, digest_of, open_key, read_header
+from ledger.access_file import GrantedSecrets, Header, digest_of, move_into_place, open_key, read_header
 from ledger.books import Books
 from ledger.errors import HomeError, LedgerError, SourceError
 from ledger.files import write_durably
@@ -39,6 +40,7 @@ MARK = "auditor.json"
 KEY, PUBLIC = "key.json", "public.json"
 GRANTS = "access"
 REPORTS = "reports"
+_WORK = ".ledger-"
 _COPIES = 5  # of a ledger that changes while it is copied
 _WAL_HEADER = 32
 
@@ -76,9 +78,12 @@ def take_access(home: Path, file: Path, key: PersonKey) -> Header:
     header = read_header(file)
     open_key(file, header, key.x25519)
     target = home / GRANTS / f"{header.chain_id}-{header.institution}-{header.grant}-{header.size}.access"
+    part = target.with_suffix(".part")
     try:
-        write_durably(target, file.read_bytes())
+        shutil.copyfile(file, part)
+        move_into_place(part, target)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise LedgerError(f"cannot write {target}: {error.strerror}") from error
     return header
 
@@ -118,19 +123,19 @@ def outside_books(
     """
     try:
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".ledger-", dir=home))
-            copy = copy_ledger(ledger_path(ledger), Path(folder))
+            folder = stack.enter_context(_work_folder(home))
+            copy = copy_ledger(ledger_path(ledger), folder)
             store = stack.enter_context(closing(Store(copy, readonly=True)))
             stack.enter_context(store.reading())
             store.check_sound()
             listed = listed_tables(store, lambda row: "")
             path, header, grant = _granted(home, key, store, now)
             own, states_key = open_key(path, header, key.x25519)
-            tables = _chosen([table for table in listed if table.id in grant.tables and not table.detached], names)
+            tables = _chosen([table for table in listed if table.id in grant.tables], names)
             placed = {table.id: table for table in _placed(tables, [_read_only(url) for url in sources])}
             known = [placed.get(table.id, table) for table in listed]
             reopen = partial(_reopened, copy, path, own, states_key, header.size)
-            secrets = GrantedSecrets(path, own, states_key, header.size)
+            secrets = stack.enter_context(closing(GrantedSecrets(path, own, states_key, header.size)))
             books = Books(header.home, store, Journal(store, None), known, secrets, reopen)
             yield Outside(books, list(placed.values()), header, grant)
     except HomeError as error:
@@ -181,13 +186,26 @@ def _checked(header: Header, path: Path, key: PersonKey, shown: Shown, now: int)
 
 
 def _chosen(granted: Sequence[Attached], names: Sequence[str]) -> list[Attached]:
-    """The granted tables of these names, all where there is none."""
-    if not granted:
-        raise LedgerError("none of the granted tables is attached any more: ask the institution for a new grant")
+    """The granted tables of these names, all where there is none. LedgerError where one of them is not attached any more."""
     for name in names:
         if name not in {table.name for table in granted}:
             raise LedgerError(f"table {name} is not among the granted ones: {', '.join(table.name for table in granted)}")
-    return [table for table in granted if not names or table.name in names]
+    chosen = [table for table in granted if not names or table.name in names]
+    for table in chosen:
+        if table.detached:
+            raise LedgerError(f"table {table.name} was granted, and the ledger has it as detached: name the others with --table")
+    return chosen
+
+
+@contextmanager
+def _work_folder(home: Path) -> Iterator[Path]:
+    """A folder for this process, and without those that killed ones left."""
+    for left in home.glob(f"{_WORK}*"):
+        owner = left.name.removeprefix(_WORK).partition("-")[0]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_WORK}{os.getpid()}-", dir=home) as folder:
+        yield Path(folder)
 
 
 def _placed(tables: Sequence[Attached], urls: Sequence[str]) -> list[Attached]:

@@ -42,12 +42,14 @@ def configuration(home: Ledger, tables: Iterable[Attached], journal: JournalRepo
                 continue  # it is about no table
             number = about["id"]  # type: ignore[index, call-overload]
             if what == "attach":
-                wanted[number] = {what: about, "baselines": 0}  # type: ignore[index]
+                wanted[number] = {what: about, "baselines": 0, "entry": index}  # type: ignore[index]
             elif what == "baseline":
                 wanted[number]["baselines"] += 1  # type: ignore[index]
             elif what != "retention":
                 ended.append(_ended(wanted.pop(number)["attach"], index, about))  # type: ignore[arg-type]
-        attached: dict[int, dict[str, Any]] = {table.id: table.document() | {"baselines": int(table.sealed)} for table in tables}
+        attached: dict[int, dict[str, Any]] = {
+            table.id: table.document() | {"baselines": int(table.sealed), "entry": table.entry} for table in tables
+        }
     except (LedgerError, KeyError, TypeError, ValueError, AttributeError) as error:
         return [Spot(FindingKind.JOURNAL_ALTERED, None, detail=f"a configuration entry cannot be read: {error}")], []
     spots = [

@@ -158,7 +158,7 @@ def _sized(data: bytes) -> bytes:
     return _U32.pack(len(data)) + data
 
 
-_N, _I, _F, _L = b"Nifl"
+_N, _I, _F, _L, _U = b"Niflu"
 _TEXTS = frozenset(b"su")
 _HEAD = struct.Struct("<BI").unpack_from  # a value's tag, and what for most tags is its size
 
@@ -199,6 +199,15 @@ def _sqlite_fields(row: bytes) -> list[bytes]:
 
 
 def _decode_value(field: bytes) -> Value:
+    if field == b"N":
+        return None
+    if len(field) >= 5:
+        # Of nearly all values there is nothing more to check than this.
+        tag, size = _HEAD(field)
+        if tag == _I and len(field) == 5:
+            return int(_I32.unpack_from(field, 1)[0])
+        if tag == _U and len(field) == 5 + size and (text := field[5:]).isascii():
+            return text.decode("ascii")
     if _sqlite_fields(_ONE + field) != [field]:
         raise WireError("a sqlite/1 value has a wrong length")
     value = _lax_value(field)

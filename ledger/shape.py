@@ -79,7 +79,9 @@ class Rows:
 
 
 class Snapshot(Protocol):
-    """One consistent read of the hospital's database; nothing in it changes while it is open."""
+    """One consistent read of the hospital's database; nothing in it changes while it is open. `place` names the database in errors."""
+
+    place: str
 
     def describe(self, table: str, key: Sequence[str] | None) -> Shape: ...
 

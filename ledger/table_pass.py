@@ -87,8 +87,12 @@ class TablePass:
         except SourceError as error:
             if self._schema_holds():
                 raise
-            report.unread = str(error)
+            report.unread = self._said(error)
         return report
+
+    def _said(self, error: SourceError) -> str:
+        """What an error says, without the address of the database: whoever reads the same by another account finds the same."""
+        return str(error).replace(self._snapshot.place, "the database")
 
     def schema(self, unread: str) -> list[Spot]:
         """Findings about the table as a whole: its columns, its capture; `unread` as in the reports."""
@@ -96,7 +100,7 @@ class TablePass:
         try:
             now = self._snapshot.describe(self._table.shape.table, self._table.shape.key)
         except SourceError as error:
-            return [self._about(FindingKind.SCHEMA_CHANGED, str(error))]
+            return [self._about(FindingKind.SCHEMA_CHANGED, self._said(error))]
         was_types, now_types = ({column.name: column.type for column in shape.columns} for shape in (self._table.shape, now))
         changed = tuple(name for name in {**was_types, **now_types} if was_types.get(name) != now_types.get(name))
         if changed or unread:

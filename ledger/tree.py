@@ -110,19 +110,22 @@ class Tree:
         """The tree head of the first `size` leaves, 32 bytes. Source: RFC 9162, section 2.1.1."""
         return self._range(0, size)
 
-    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
-        """Proof for `merkle.verify_inclusion`. Source: RFC 9162, section 2.1.3.1."""
+    def inclusion_proof(self, index: int, size: int, known: dict[tuple[int, int], bytes] | None = None) -> list[bytes]:
+        """Proof for `merkle.verify_inclusion`. Source: RFC 9162, section 2.1.3.1.
+
+        For many proofs in one tree, give each the same dictionary: entries that are near to each other share most of theirs.
+        """
+        known = {} if known is None else known
         if not 0 <= index < size:
             raise LedgerError(f"entry {index} is not in a journal of {size} entries")
         proof, low, high = [], 0, size
         while high - low > 1:
             middle = low + _split(high - low)
-            if index < middle:
-                proof.append(self._range(middle, high))
-                high = middle
-            else:
-                proof.append(self._range(low, middle))
-                low = middle
+            other, low, high = ((middle, high), low, middle) if index < middle else ((low, middle), middle, high)
+            node = known.get(other)
+            if node is None:
+                node = known[other] = self._range(*other)
+            proof.append(node)
         return proof[::-1]
 
     def consistency_proof(self, size1: int, size2: int) -> list[bytes]:

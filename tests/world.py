@@ -280,7 +280,10 @@ def stop(node: int) -> None:
 
 
 def kill_everywhere(world: World, command: str, *arguments: object, check, stride: int = 1) -> int:
-    """Kill a command at each of its durable steps, from the same start each time, and `check` after each; returns the number of steps."""
+    """Kill a command at each of its durable steps, or at each `stride`-th, from the same start each time, and `check` after each.
+
+    Returns the number of steps.
+    """
     saved, step = world.save(), 1
     while True:
         world.put_back(saved)

@@ -43,7 +43,7 @@ class PostgresSnapshot:
     def __init__(self, connection: Connection, another: Callable[[], Connection], place: str) -> None:
         self._idle = [connection]
         self._another = another
-        self._place = place
+        self.place = place
         self._tables: dict[str, LiveTable] = {}
 
     def describe(self, table: str, key: Sequence[str] | None) -> Shape:
@@ -181,7 +181,7 @@ class PostgresSnapshot:
     @contextmanager
     def _lease(self) -> Iterator[Connection]:
         """A connection that nothing else reads from meanwhile."""
-        with explained(self._place):
+        with explained(self.place):
             connection = self._idle.pop() if self._idle else self._another()
             try:
                 yield connection

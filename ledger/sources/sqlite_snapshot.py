@@ -31,16 +31,16 @@ class SqliteSnapshot:
 
     def __init__(self, connection: sqlite3.Connection, place: str) -> None:
         self._connection = connection
-        self._place = place
+        self.place = place
 
     def describe(self, table: str, key: Sequence[str] | None) -> Shape:
         """The table's present shape. Raises SourceError where it is missing, has no key, or cannot be committed to exactly."""
-        with explained(self._place):
+        with explained(self.place):
             return shape_of(look(self._connection, table), key)
 
     def check_options(self, shape: Shape, *, subject: str | None, final: str | None) -> None:
         """Raise SourceError unless the key identifies every row and the subject path and predicate work."""
-        with explained(self._place):
+        with explained(self.place):
             table = look(self._connection, shape.table)
             refuse_inexact(self._connection, table)
             check_key(self._connection, table, shape.key)
@@ -68,7 +68,7 @@ class SqliteSnapshot:
         Exactly the shape's columns are read, out of the table and out of no index, which can be made to say otherwise; only the look-up of
         one key goes by an index. Raises ColumnMissing when one was dropped, SourceError else.
         """
-        with explained(self._place):
+        with explained(self.place):
             table = look(self._connection, shape.table)
         for name in shape.names:
             table.column(name)
@@ -109,7 +109,7 @@ class SqliteSnapshot:
 
     def seeks(self, shape: Shape, low: bytes) -> bool:
         """Whether reading from `low` on begins there, by an index that has the order of sort keys; else all rows are read and sorted."""
-        with explained(self._place):
+        with explained(self.place):
             table = look(self._connection, shape.table)
             condition, values = _within(table, shape, low, None)
             query = f"SELECT 1 FROM main.{quote(table.name)} AS careseal_row{_NO_INDEX}{condition} ORDER BY {_order(table, shape)}"
@@ -124,7 +124,7 @@ class SqliteSnapshot:
         return in_order(shape, self._changes(shape, subject, final))
 
     def _changes(self, shape: Shape, subject: str | None, final: str | None) -> Iterator[list[Change]]:
-        with explained(self._place):
+        with explained(self.place):
             table = look(self._connection, shape.table)
         for name in shape.names:
             table.column(name)
@@ -165,7 +165,7 @@ class SqliteSnapshot:
         """The number of queued changes."""
         if not self._has_queue(shape):
             return 0
-        with explained(self._place):
+        with explained(self.place):
             counted = self._connection.execute(f"SELECT count(*) FROM main.{quote(sqlite_capture.queue_name(shape.table))}")
             return int(counted.fetchone()[0])
 
@@ -175,17 +175,17 @@ class SqliteSnapshot:
 
     def capture_faults(self, shape: Shape) -> list[str]:
         """Why capture is not what it should be, one line each."""
-        with explained(self._place):
+        with explained(self.place):
             return sqlite_capture.faults(self._connection, shape)
 
     def _has_queue(self, shape: Shape) -> bool:
-        with explained(self._place):
+        with explained(self.place):
             return sqlite_capture.has_queue(self._connection, shape)
 
     def _fetch(self, statement: str, values: Sequence[Value]) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of an ordered query, some at a time; TEXT that is not UTF-8 comes as surrogate escapes."""
         done = 0
-        with explained(self._place):
+        with explained(self.place):
             cursor = self._connection.execute(statement, values)
             while True:
                 try:

@@ -131,6 +131,8 @@ def test_many_records_are_exported_in_one_pass(worlds, network, tmp_path):
     for name, key in index.items():
         record = verify_evidence((tmp_path / "all" / name).read_bytes(), network).record
         assert record.last.values["visit_id"] == key[0]
+        world.ok("evidence export", "visit", key[0], "-o", tmp_path / "single.json")
+        assert (tmp_path / "single.json").read_bytes() == (tmp_path / "all" / name).read_bytes()
     (tmp_path / "keys").write_text("3\n1\n")
     world.ok("evidence export", "visit", "--where-keys", tmp_path / "keys", "-o", tmp_path / "two", "--field", "note")
     assert sorted(json.loads((tmp_path / "two" / "index.json").read_bytes()).values()) == [["1"], ["3"]]

@@ -1,4 +1,4 @@
-"""Kill -9 at every durable step of erasing and of putting under hold: nothing is half-done, and the same command goes on."""
+"""Kill -9 at durable steps all along erasing and putting under hold: nothing is half-done, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_erasing(staffed):
         assert [gone for _, gone in keys(world)] == erased
         assert "the wrapping key was replaced" in world.refused("restore", "--kit", world.kit, "--backup", backup)
 
-    assert kill_everywhere(world, "erase", *order, check=check, stride=3) > 30
+    assert kill_everywhere(world, "erase", *order, check=check, stride=7) > 30
 
 
 def test_putting_under_hold(staffed):
@@ -59,7 +59,7 @@ def test_putting_under_hold(staffed):
         assert (checked["hold"], checked["parts"], checked["records"], checked["chain"]) == (1, 1, 4, True)
         assert world.refused("hold create", *what).endswith("holds another hold already: choose a new folder")
 
-    assert kill_everywhere(world, "hold create", *what, check=check, stride=2) > 20
+    assert kill_everywhere(world, "hold create", *what, check=check, stride=7) > 20
 
 
 def test_extending_a_hold(staffed):
@@ -77,4 +77,4 @@ def test_extending_a_hold(staffed):
         assert world.ok("hold verify", folder, *world.by("zhao"), "--json").json["records"] == 2
         assert json.loads((folder / "list-0002.json").read_text())["records"][0]["key"] == {"visit_id": "3"}
 
-    assert kill_everywhere(world, "hold extend", *more, check=check, stride=2) > 15
+    assert kill_everywhere(world, "hold extend", *more, check=check, stride=5) > 15

@@ -14,6 +14,7 @@ import pytest
 from lying_node import lying, truth
 from world import World, served
 
+import anchoring.sender
 from anchoring.network import encode_network, read_network
 from contracts.layout import checkpoint_slots, count_slot, generation_slot, institution_slots, key_count_slot, key_slots
 from ledger.findings import FindingKind
@@ -394,7 +395,8 @@ def test_seal_makes_entries_and_publishes_nothing_while_the_node_is_not_believed
         assert world.ok("verify", "--json").json["findings"] == []
 
 
-def test_a_publication_that_is_only_said_to_have_happened_is_not_noted(tmp_path):
+def test_a_publication_that_is_only_said_to_have_happened_is_not_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(anchoring.sender, "MINED_SECONDS", 2.0)
     world = new_world(tmp_path / "world")
     with behind_a_node(world) as node:
         said = node.ask("eth_getBlockByNumber", ["latest", False])["result"]

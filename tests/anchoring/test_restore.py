@@ -260,7 +260,8 @@ def test_a_damaged_or_missing_batch_is_named(sealed):
     for name in names:
         path = sealed.mirror / name
         content = path.read_bytes()
-        for damaged in (b"", content[:-1], content[:40], content[:-40] + b"\xff" + content[-39:], content[::-1], content * 2):
+        bent = content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
+        for damaged in (b"", content[:-1], content[:40], bent, content[::-1], content * 2):
             path.write_bytes(damaged)
             assert name in sealed.refused("restore", "--kit", sealed.kit)
         path.unlink()

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import forked
 import pytest
+from forked import quick_keys
 from test_findings_commands import behind
-from world import World, needs_font
+from world import PASSPHRASE, World, needs_font
 
 from api.pdf_font import FONT_VARIABLE
+from ledger.home import Home
+from ledger.seal import seal
 
 OWN = "the auditor's own"
 FILES = ["report.en.pdf", "report.json", "report.zh.pdf", "signature.json"]
@@ -143,6 +146,26 @@ def test_rows_that_could_not_be_checked_are_no_success(granted):
     file = world.folder / "again.access"
     world.ok("audit-access issue", 1, "-o", file)
     assert forked.here("auditor", "take", file, "--home", home, environment={"CARESEAL_KEY_PASSPHRASE": OWN}).code == 0
+    assert verify(world, home).code == 0
+
+
+@needs_font
+def test_what_is_not_anchored_is_no_success(granted):
+    """A hospital could legitimate an altered row by an entry that it shows this auditor, and never anchors."""
+    world, home = granted
+    with closing(sqlite3.connect(world.database)) as database, database:
+        database.execute("UPDATE visit SET note='legitimated' WHERE visit_id=1")
+    with quick_keys(), Home.open(world.home, PASSPHRASE.encode) as opened:
+        seal(opened, int(forked.fast_time() * 1000))
+    file = world.folder / "again.access"
+    world.ok("audit-access issue", 1, "-o", file)
+    assert forked.here("auditor", "take", file, "--home", home, environment={"CARESEAL_KEY_PASSPHRASE": OWN}).code == 0
+    seen = verify(world, home, "--report", world.folder / "report")
+    assert seen.code == 2 and seen.out.splitlines()[-1] == "NOT ALL ROWS COULD BE CHECKED"
+    assert "1 entries are not anchored and the institution's word alone: ask it for careseal seal" in seen.out
+    told = json.loads((world.folder / "report" / "report.json").read_bytes())
+    assert (told["result"], told["journal"]["unanchored"], told["findings"]) == ("unchecked", 1, [])
+    world.ok("seal")
     assert verify(world, home).code == 0
 
 

@@ -423,10 +423,50 @@ def test_a_tampered_list_of_tables_is_found(sqlite: World, folder: Path, tmp_pat
     visits(sqlite, subject="patient")
     grant(sqlite, folder)
     place = copy_ledger(sqlite.home.path / "ledger.db", tmp_path)
-    damaged(place, "UPDATE tables SET options=replace(options, 'triggers', 'scan')")
-    with outside_books(folder, AUDITOR, str(place), [sqlite.hospital.url], [], sqlite.now) as seen:
+    for change in ("options=replace(options, 'triggers', 'scan')", "sealed=0", "entry=entry+1", "name='visits'"):
+        damaged(place, f"UPDATE tables SET {change}")
+        with outside_books(folder, AUDITOR, str(place), [sqlite.hospital.url], [], sqlite.now) as seen:
+            found = examine(seen.books, Scope(seen.tables), sqlite.anchors).findings
+        assert "the home's record of table 1 is not the one that was journalled" in [finding.detail for finding in found], change
+        place = copy_ledger(sqlite.home.path / "ledger.db", tmp_path)
+
+
+def test_a_table_that_changed_is_found_alike_by_another_account(captured: World, folder: Path) -> None:
+    """No finding tells the address of a database, or whose account it was."""
+    visits(captured, subject="patient")
+    grant(captured, folder)
+    url = as_auditor(captured)
+    captured.hospital.run("ALTER TABLE visit RENAME COLUMN note TO noted")
+    mine, theirs = captured.audit(record=False), outside(captured, folder, sources=[url])
+    assert theirs.findings == mine.findings and "schema_changed" in [finding.kind.value for finding in theirs.findings]
+    assert not any("://" in finding.detail or str(folder.parent) in finding.detail for finding in theirs.findings)
+
+
+def test_a_granted_table_that_is_shown_as_detached_is_told(sqlite: World, folder: Path, tmp_path: Path) -> None:
+    visits(sqlite, subject="patient")
+    sqlite.hospital.run("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+    sqlite.attach("other")
+    sqlite.seal()
+    grant(sqlite, folder, "visit", "other")
+    place = copy_ledger(sqlite.home.path / "ledger.db", tmp_path)
+    damaged(place, "UPDATE tables SET detached=1 WHERE name='visit'")
+    with pytest.raises(LedgerError, match="table visit was granted, and the ledger has it as detached"):
+        with outside_books(folder, AUDITOR, str(place), [sqlite.hospital.url], [], sqlite.now):
+            pass
+    with outside_books(folder, AUDITOR, str(place), [sqlite.hospital.url], ["other"], sqlite.now) as seen:
         found = examine(seen.books, Scope(seen.tables), sqlite.anchors).findings
     assert "the home's record of table 1 is not the one that was journalled" in [finding.detail for finding in found]
+
+
+def test_what_a_killed_audit_left_is_taken_away(sqlite: World, folder: Path) -> None:
+    visits(sqlite, subject="patient")
+    grant(sqlite, folder)
+    left, used = folder / f"{ledger.auditor._WORK}4999999-x", folder / f"{ledger.auditor._WORK}1-x"
+    for path in (left, used):
+        path.mkdir()
+        (path / "ledger.db").touch()
+    assert outside(sqlite, folder).ok
+    assert not left.exists() and used.exists()
 
 
 def test_a_rewritten_journal_is_found(sqlite: World, folder: Path, tmp_path: Path) -> None:

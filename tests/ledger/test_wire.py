@@ -179,7 +179,7 @@ def test_tags_of_any_row_fit() -> None:
 def test_kinds_and_flags_never_change_their_numbers() -> None:
     assert {kind.name: kind.value for kind in Kind} == {
         "WRITTEN": 1, "AMENDED": 2, "DELETED": 3, "CONFIGURATION": 16, "AUDIT": 17, "ERASURE": 18, "FINDING": 19, "HOLD": 20,
-        "PERSON": 21, "EXPORT": 23, "RESTORE": 24, "MARKS": 25,
+        "PERSON": 21, "GRANT": 22, "EXPORT": 23, "RESTORE": 24, "MARKS": 25,
     }  # fmt: skip
     assert {flag.name: flag.value for flag in Flag} == {
         "BASELINE": 1, "CONTENT": 2, "MOVED": 4, "CAPTURED": 8, "ALTERED_BEFORE": 0x100, "INSERTED_BEFORE": 0x200,
