@@ -106,9 +106,12 @@ def plain(part: object) -> object:
     """A part as it is written: hex for bytes."""
     if isinstance(part, bytes):
         return part.hex()
+    # Most of what there is to write is bytes: a call for each of them would be most of the time.
     if isinstance(part, Mapping):
-        return {name: plain(value) for name, value in part.items()}
-    return [plain(value) for value in part] if isinstance(part, list | tuple) else part
+        return {name: value.hex() if type(value) is bytes else plain(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [value.hex() if type(value) is bytes else plain(value) for value in part]
+    return part
 
 
 def _object(name: str, form: Mapping[str, Spec], value: object) -> Part:

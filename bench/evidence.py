@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count as count_from
 from pathlib import Path
 
 from anchoring.bulk_export import INDEX, export_many
@@ -28,7 +28,7 @@ def evidence(space: Workspace) -> list[Figure]:
     say(f"sealing and anchoring {count:,} rows, exporting evidence of each")
     place = space.folder / "evidence"
     place.mkdir()
-    home_path, target = place / "home", place / "files"
+    home_path, target, numbers = place / "home", place, count_from()
     create_home(Plan(home_path, "Bench", place / "kit.json"), _PASSPHRASE, _PASSPHRASE, time.time)
     homes.attach_to(home_path, rows.build_sqlite(place / "his.db", {"lab": (1, count)}), ["lab"])
     homes.seal_all(home_path)
@@ -36,8 +36,9 @@ def evidence(space: Workspace) -> list[Figure]:
         publish(home, link)
 
         def export() -> float:
-            if target.exists():
-                shutil.rmtree(target)
+            nonlocal target
+            # A folder of its own each time: a disk that is still taking away the last one's files is no measure.
+            target = place / f"files-{next(numbers)}"
             start = time.perf_counter()
             done = export_many(home, link, "lab", None, Wanted(), target)
             took = time.perf_counter() - start
