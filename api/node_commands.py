@@ -8,17 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.console import print_json, progress, say
+from api.errors import FINDINGS
 from api.evidence_commands import read_trusted
-from api.language import _
+from api.language import _, reported
 from api.options import HomeOption as NeededHome
-from api.options import JsonOption, PassphraseOption
+from api.options import JsonOption, NetworkOption, PassphraseOption
 from api.passphrase import passphrase
-from ledger.errors import HomeError
+from ledger.errors import HomeError, LedgerError
 
 if TYPE_CHECKING:
     from contracts.actions import Action
@@ -33,6 +34,7 @@ def app() -> typer.Typer:
     commands: dict[str, Callable[..., None]] = {
         "run": run, "status": status, "check": check, "members": members, "admit": admit_member, "suspend": suspend_member,
         "replace-key": replace_key, "new-generation": approve_generation, "close-founding": close_founding, "trust": trust,
+        "replay": replay, "export": export,
     }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)
@@ -56,6 +58,67 @@ def run(
     with serve(folder, sealer_key(folder, lambda: secret)(), time.time, port=port) as server:
         say("serving the chain in {folder} at {url}", folder=folder, url=server.url)
         stop.wait()
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The exported chain, JSON or gzip."))],
+    as_json: JsonOption = False,
+) -> None:
+    """Re-execute an exported chain from its genesis, and check every seal, link and root. Exit 0 it holds, 1 it does not, 2 it is none."""
+    from node.exported import read_exported
+    from node.replay import replay as replayed
+
+    made = replayed(read_exported(file))
+    sealers = ["0x" + sealer.hex() for sealer in made.sealers]
+    if as_json:
+        print_json({
+            "ok": made.wrong is None, "engine": made.engine, "blocks": made.blocks, "transactions": made.transactions,
+            "head": "0x" + made.head.hex(), "validators": sealers,
+            "error": None if made.wrong is None else {"block": made.wrong, "reason": made.reason},
+        })  # fmt: skip
+    else:
+        say("{blocks} blocks with {transactions} transactions hold, up to 0x{head} ({engine}, {n} sealers)", blocks=made.blocks,
+            transactions=made.transactions, head=made.head.hex(), engine=made.engine, n=len(sealers))  # fmt: skip
+        if made.wrong is not None:
+            say("block {number} does not hold: {reason}", number=made.wrong, reason=reported(made.reason))
+    raise typer.Exit(0 if made.wrong is None else FINDINGS)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("The file to write; gzip where its name ends with .gz."))],
+    network: NetworkOption,
+    rpc: Annotated[str, typer.Option("--rpc", metavar="URL", help=_("A node of the chain, or an embedded chain's folder; not believed."))],
+    genesis: Annotated[
+        Path | None, typer.Option("--genesis", help=_("The chain's genesis file, needed where that allots accounts."))
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a whole chain to a file, for careseal node replay."""
+    from web3.types import RPCEndpoint
+
+    from anchoring.link import one_line_errors
+    from node.client import connect
+    from node.exported import export_chain, genesis_of, read_exported
+    from node.header import Header
+
+    trusted = read_trusted(network)
+    if file.exists():
+        raise LedgerError(f"{file} exists already: choose another name")
+    given = None if genesis is None else read_exported(genesis)
+
+    def allotted(first: Header) -> Any:
+        return given or genesis_of(first, trusted.engine, trusted.chain_id, trusted.period, trusted.epoch)
+
+    with connect(rpc, None, time.time) as w3, one_line_errors(), progress(not as_json) as rows:
+
+        def ask(method: str, parameters: list[Any]) -> object:
+            return w3.provider.make_request(RPCEndpoint(method), parameters).get("result")
+
+        count = export_chain(ask, file, trusted.engine, allotted, lambda blocks: rows("chain", blocks))
+    if as_json:
+        return print_json({"file": str(file), "blocks": count})
+    say("{file}: {blocks} blocks", file=file, blocks=count)
+    return None
 
 
 def status(home: HomeOption = None, chain: ChainOption = None, as_json: JsonOption = False) -> None:

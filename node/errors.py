@@ -17,6 +17,10 @@ class HeaderInvalid(NodeError):
     """A block header cannot be read."""
 
 
+class ExportInvalid(NodeError):
+    """An exported chain, or a block of one, that does not hold or cannot be read."""
+
+
 class SealInvalid(NodeError):
     """A block header is not sealed by one of the expected sealers."""
 

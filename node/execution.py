@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from eth import EVM_RECURSION_LIMIT
 from eth.abc import AtomicWriteBatchAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI
@@ -26,8 +27,7 @@ from eth_utils.exceptions import ValidationError
 from trie.hexary import HexaryTrie
 
 from node import strict_rlp
-from node.errors import CallFailed, CallReverted
-from node.store import Store
+from node.errors import CallFailed, CallReverted, ChainCorrupt
 from node.transactions import fits
 
 # What py-evm imports lets Python recurse 100,000 deep; before that, nested JSON exhausts the stack and ends the process.
@@ -75,10 +75,18 @@ class Call:
     gas: int
 
 
+class StoredNodes(Protocol):
+    """Where state nodes are kept."""
+
+    def find_node(self, node_hash: bytes) -> bytes | None: ...
+
+    def corrupt(self, what: str) -> ChainCorrupt: ...
+
+
 class StateNodes(BaseAtomicDB):
     """What py-evm reads from a store and writes to memory, from where the caller takes it when a block is sealed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoredNodes) -> None:
         self._store = store
         self.written: dict[bytes, bytes] = {}
 
@@ -119,7 +127,7 @@ def open_state(nodes: StateNodes, root: bytes, around: Surroundings) -> BerlinSt
     return BerlinState(nodes, context, Hash32(root))
 
 
-def execute(store: Store, root: bytes, around: Surroundings, candidates: Sequence[SignedTransactionAPI]) -> Outcome:
+def execute(store: StoredNodes, root: bytes, around: Surroundings, candidates: Sequence[SignedTransactionAPI]) -> Outcome:
     """Execute as many of `candidates` as fit, in order, on the state at `root`, and return what that leads to.
 
     Reverted and failed transactions are part of the block, with status 0. One that no longer is valid is `refused`, as are
@@ -173,7 +181,7 @@ def execute(store: Store, root: bytes, around: Surroundings, candidates: Sequenc
     )
 
 
-def simulate(store: Store, root: bytes, around: Surroundings, call: Call) -> tuple[bytes, int]:
+def simulate(store: StoredNodes, root: bytes, around: Surroundings, call: Call) -> tuple[bytes, int]:
     """Run `call` on the state at `root` and return its output and the gas it used; nothing is stored.
 
     Errors: CallReverted with the contract's data; CallFailed for any other failure; ChainCorrupt.
@@ -200,7 +208,7 @@ def simulate(store: Store, root: bytes, around: Surroundings, call: Call) -> tup
     return bytes(computation.output), BerlinVM.finalize_gas_used(spoofed, computation)
 
 
-def estimate_gas(store: Store, root: bytes, around: Surroundings, call: Call) -> int:
+def estimate_gas(store: StoredNodes, root: bytes, around: Surroundings, call: Call) -> int:
     """Return a gas limit with which `call` succeeds, within 1.5 % above the least one. Errors: as `simulate`."""
     _, used = simulate(store, root, around, call)
     low, high = used - 1, call.gas
@@ -228,7 +236,7 @@ def ordered_root(values: Sequence[bytes]) -> bytes:
 
 
 @contextmanager
-def missing_is_damage(store: Store) -> Iterator[None]:
+def missing_is_damage(store: StoredNodes) -> Iterator[None]:
     """Turn py-evm's errors about absent nodes into ChainCorrupt: an archive misses nothing."""
     try:
         yield

@@ -7,7 +7,7 @@ round, seals]. Sources: Besu's and GoQuorum's QBFT; arXiv 1909.10194 for the quo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from node import header as block_header
 from node import strict_rlp
@@ -111,6 +111,51 @@ def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tup
     if set(parse_extra(header).validators) != set(sealers):
         raise SealInvalid(f"QBFT: block {header.number} lists other validators")
     return verify_quorum(header)
+
+
+@dataclass(slots=True)
+class Sealers:
+    """The validators of the next block: `current`, as votes in the headers that were taken in so far made it.
+
+    A vote stands in the header of its proposer; it counts with more than half of the validators, from the next block on, until the next
+    multiple of `epoch`. Source: GoQuorum's and Besu's votes by block headers.
+    """
+
+    current: set[bytes]
+    epoch: int
+    votes: dict[bytes, set[bytes]] = field(default_factory=dict)  # account in question -> who votes to add or to remove it
+
+    def copy(self) -> Sealers:
+        """One that can be led on without this one."""
+        return Sealers(set(self.current), self.epoch, {account: set(voters) for account, voters in self.votes.items()})
+
+    def take_in(self, header: Header) -> bytes:
+        """The proposer of the next header, whose vote counts from then on. Errors: SealInvalid."""
+        verify_sealed(header, self.current, self.epoch)
+        if header.coinbase not in self.current:
+            raise SealInvalid(f"QBFT: block {header.number} is proposed by 0x{header.coinbase.hex()}, which is not a validator")
+        if header.number % self.epoch == 0:
+            self.votes.clear()
+        vote = parse_extra(header).vote
+        match vote:
+            case [bytes(account), b"" | b"\xff" as wish] if len(account) == 20:
+                self._vote(header.coinbase, account, wish != b"")
+            case []:
+                pass
+            case _:
+                raise SealInvalid(f"QBFT: block {header.number} has a vote that is none")
+        return header.coinbase
+
+    def _vote(self, proposer: bytes, account: bytes, add: bool) -> None:
+        voters = self.votes.setdefault(account, set())
+        voters.discard(proposer)
+        if (account in self.current) != add:
+            voters.add(proposer)
+        if len(voters) > len(self.current) // 2:
+            (self.current.add if add else self.current.discard)(account)
+            del self.votes[account]
+            if not add:
+                self.votes = {target: those - {account} for target, those in self.votes.items()}
 
 
 def confirm(headers: Headers, trust: Trust) -> Confirmation:
