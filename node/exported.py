@@ -56,15 +56,19 @@ def export_chain(
 ) -> int:
     """Write all blocks that a node has to a new file, gzip where its name ends with .gz; returns how many. Nothing is checked: replay does.
 
-    ExportInvalid where the node gives no block, or the file cannot be written: then there is none.
+    ExportInvalid where the node gives no block or goes over to another chain, or the file cannot be written: then there is none.
     """
     head = _block(ask, "latest")
     count = from_rpc(head).number + 1
     part = path.with_name(f".{path.name}.part")
     try:
         with (gzip.open(part, "wt", encoding="utf-8") if path.suffix == ".gz" else part.open("w", encoding="utf-8")) as file:
+            before = None
             for number in range(count):
                 block = _block(ask, hex(number))
+                if number and block.get("parentHash") != before:
+                    raise ExportInvalid(f"the chain changed at block {number} while it was written: run it again")
+                before = block.get("hash")
                 if number == 0:
                     begin = json.dumps({"engine": engine, "genesis": genesis(from_rpc(block))})
                     file.write(begin[:-1] + ', "blocks": [')

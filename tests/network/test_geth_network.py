@@ -17,6 +17,7 @@ from anchoring.network import NETWORK, read_network
 from contracts.calls import Consortium
 from node.client import connect
 from node.errors import NodeError
+from node.networks.plan import GENESIS
 
 pytestmark = [pytest.mark.slow, needs_geth]
 
@@ -42,6 +43,19 @@ def test_a_second_hospital_joins_at_its_own_node(network: GethNetwork, hospital:
     other.check(counted=False)
     assert {read["id"] for read in hospital.ok("node members", "--json").json["members"]} >= {1, 2}
     hospital.settle()
+
+
+def test_a_chain_that_geth_made_is_re_executed_from_its_genesis(network: GethNetwork, hospital: World, tmp_path):
+    """With four sealers, and votes of nobody; the contracts are deployed and called in it."""
+    arguments = ("--network", network.folder / NETWORK, "--rpc", network.url(2), "--genesis", network.folder / GENESIS, "--json")
+    for again in range(5):  # blocks at the head may still be replaced by others
+        made = forked.here("node", "export", tmp_path / f"{again}.json.gz", *arguments, environment={})
+        if made.code == 0:
+            break
+        assert "the chain changed" in made.line()
+    told = forked.here("node", "replay", made.json["file"], "--json", environment={}).json
+    assert told["ok"] and told["error"] is None and len(told["validators"]) == 4
+    assert told["blocks"] == made.json["blocks"] and told["transactions"] >= 5
 
 
 def test_an_anchored_checkpoint_counts_already(network: GethNetwork, hospital: World):
