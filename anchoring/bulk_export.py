@@ -55,7 +55,7 @@ def export_many(
         for run in _runs(home, table, keys):
             for known, row in _with_rows(table, run):
                 try:
-                    data, _proved = exporter.make(known, row)
+                    data, _proved = exporter.make(known, row, values=False)
                 except LedgerError as error:
                     left_out[str(error)] += 1
                     continue

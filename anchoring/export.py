@@ -77,8 +77,8 @@ class Exporter:
         self._frame = before, after
         self._nodes: dict[tuple[int, int], bytes] = {}
 
-    def make(self, known: Known, row: bytes | None) -> tuple[bytes, Proved]:
-        """The evidence of a record and what it proves; `row` is its present row.
+    def make(self, known: Known, row: bytes | None, *, values: bool = True) -> tuple[bytes, Proved]:
+        """The evidence of a record and what it proves, with the row's `values` for people where they are wanted; `row` is its present row.
 
         LedgerError where the record is not anchored yet, or nothing opens what is to be shown.
         """
@@ -94,7 +94,7 @@ class Exporter:
             raise LedgerError(f"this evidence would have {len(data)} bytes, a file takes at most {container.MAX_BYTES}: export less of it")
         parts: Mapping[str, Any] = {**self._ground, self._own: own, "kind": self._wanted.kind}
         try:
-            return data, Proved(self._wanted.kind, self.anchored, open_subject(parts, self._described))
+            return data, Proved(self._wanted.kind, self.anchored, open_subject(parts, self._described, values=values))
         except EvidenceInvalid as error:
             raise AnchoringError(f"no evidence can be made, {error}: run careseal verify") from error
 

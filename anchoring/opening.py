@@ -81,8 +81,11 @@ class Table:
     index: int
 
 
-def open_subject(parts: Mapping[str, Any], table: Table | None = None) -> Record | Report:
-    """What evidence of any kind is about. A `table` that was opened already, of this checkpoint, is not opened again."""
+def open_subject(parts: Mapping[str, Any], table: Table | None = None, *, values: bool = True) -> Record | Report:
+    """What evidence of any kind is about. A `table` that was opened already, of this checkpoint, is not opened again.
+
+    Without `values` the rows are held against what commits to them, and not taken apart for people: who makes files needs no more.
+    """
     kind, checkpoint = parts["kind"], parts["checkpoint"]
     if kind == "audit":
         return _report(parts["audit"], checkpoint)
@@ -99,14 +102,14 @@ def open_subject(parts: Mapping[str, Any], table: Table | None = None) -> Record
         _check_history(entries, [part["index"] for part in listed])
     hidden: tuple[str, ...] = ()
     versions = []
-    values: Mapping[str, str | None] | None
+    shown: Mapping[str, str | None] | None
     for part, entry in zip(listed, entries, strict=True):
         if kind == "fields":
-            values, hidden = _some_values(part["fields"], entry, table)
+            shown, hidden = _some_values(part["fields"], entry, table)
         else:
-            values = _values(part, entry, table)
+            shown = _values(part, entry, table, values)
         _inclusion("journal", part, checkpoint)
-        versions.append(_version(part["index"], entry, values))
+        versions.append(_version(part["index"], entry, shown))
     return Record(table.name, table.source, entries[0].record, table.columns[: table.keys], hidden, tuple(versions))
 
 
@@ -136,8 +139,8 @@ def _version(index: int, entry: RecordEntry, values: Mapping[str, str | None] | 
     )
 
 
-def _values(part: Part, entry: RecordEntry, table: Table) -> Mapping[str, str | None] | None:
-    """The row for people, once it opens the entry's row digest, field root and tags; None where there is none."""
+def _values(part: Part, entry: RecordEntry, table: Table, wanted: bool) -> Mapping[str, str | None] | None:
+    """The row for people, once it opens the entry's row digest, field root and tags; None where there is none, or it is not wanted."""
     row, secret = part["row"], part["secret"]
     if (row is None) != (secret is None) or (row is not None and not entry.flags & Flag.CONTENT):
         raise EvidenceInvalid("record", "a row without its secret, or where the entry commits to none")
@@ -157,7 +160,7 @@ def _values(part: Part, entry: RecordEntry, table: Table) -> Mapping[str, str | 
 
     fields = _checked("record", opened)
     _check_table(entry, table, len(fields))
-    return _displayed(table, dict(enumerate(fields)))
+    return _displayed(table, dict(enumerate(fields))) if wanted else None
 
 
 def _some_values(parts: Sequence[Part], entry: RecordEntry, table: Table) -> tuple[Mapping[str, str | None], tuple[str, ...]]:
