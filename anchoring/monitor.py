@@ -142,16 +142,16 @@ class Monitor:
     def _reads(self, checkpoint: ChainCheckpoint, place: Place, read: Read, edge: Edge, entries: _Entries) -> bool:
         """Read up to a checkpoint; whether the entries give its root. Only then what they tell of the records is the institution's word."""
         found: list[Alarm] = []
-        heads = RecordHeads(self._state.db, read.id, lambda kind, entry, detail: found.append(Alarm(kind, *place, entry, detail)))
         notes, size = self._state.notes(read.id), read.size
-        for stop in sorted({size for size in notes if read.size < size < checkpoint.size} | {checkpoint.size}):
-            for run in entries.between(size, stop):
-                size = append(edge, size, leaf_hashes(run))
-                heads.take(size - len(run), run)
-            root = edge.root(size)
-            if any(signed != root for signed in notes.get(stop, [])):
-                found.append(_forked(place, stop))
-        heads.flush()
+        with RecordHeads(self._state.db, read.id, lambda kind, entry, detail: found.append(Alarm(kind, *place, entry, detail))) as heads:
+            for stop in sorted({size for size in notes if read.size < size < checkpoint.size} | {checkpoint.size}):
+                for run in entries.between(size, stop):
+                    size = append(edge, size, leaf_hashes(run))
+                    heads.take(size - len(run), run)
+                root = edge.root(size)
+                if any(signed != root for signed in notes.get(stop, [])):
+                    found.append(_forked(place, stop))
+            heads.flush()
         if root != checkpoint.root:
             self._alarm(AlarmKind.ALTERED, place, size, f"its first {size} entries do not give the root that the chain has for them")
             return False

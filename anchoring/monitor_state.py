@@ -163,7 +163,7 @@ def opened(folder: Path, consortium: str) -> Iterator[MonitorState]:
     except OSError as error:
         raise MonitorStateInvalid(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
-        db = sqlite3.connect(folder / DATABASE, timeout=2, isolation_level=None)
+        db = sqlite3.connect(folder / DATABASE, timeout=2, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise MonitorStateInvalid(f"cannot open {folder / DATABASE}: {error}") from error
     try:

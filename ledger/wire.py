@@ -26,6 +26,8 @@ RECORD_BYTES = _RECORD.size  # of a record entry without tags
 KIND_AT = 1
 TABLE = slice(8, 10)
 RECORD = slice(12, 28)
+RECORD_VERSION = slice(28, 32)
+PREVIOUS = slice(32, 38)  # 0 for none, else one more than its index
 SECRET_INPUT = slice(12, 32)  # record id and version
 ROW_DIGEST = slice(63, 95)
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import PASSPHRASE, World
 
-from anchoring import alarms, log_source, monitor_state
+from anchoring import alarms, log_source, monitor_state, record_heads
 from anchoring.alarms import SIGNATURE, AlarmKind
 from anchoring.errors import AnchoringError, JournalUnavailable, MonitorStateInvalid
 from anchoring.founding import sealer_key
@@ -32,7 +32,7 @@ from anchoring.monitor import Monitor, Round
 from anchoring.monitor_state import Edge
 from anchoring.network import NETWORK, read_network
 from anchoring.note import LogCheckpoint, sign, verifier_of
-from anchoring.record_heads import plain
+from anchoring.record_heads import RecordHeads, plain
 from anchoring.tlog import lay_out
 from ledger.errors import WireError
 from ledger.home import read_keyring, read_settings
@@ -490,14 +490,45 @@ GOOD = [entry(number) for number in range(3)]
 def test_what_is_taken_in_bulk_is_what_the_strict_decoder_takes(which, place, value):
     changed = list(GOOD)
     changed[which] = changed[which][:place] + bytes([value]) + changed[which][place + 1 :]
-    if plain(changed):
+    if plain(changed) and place not in range(28, 38):
         decoded = [decode_entry(data) for data in changed]
-        assert all(isinstance(one, RecordEntry) and one.previous is None and one.kind is Kind.WRITTEN for one in decoded)
+        assert all(isinstance(one, RecordEntry) and one.kind is not Kind.DELETED for one in decoded)
         assert len({one.table for one in decoded}) == 1
-    else:
+    elif not plain(changed):
         with pytest.raises((WireError, AssertionError)):
             decoded = decode_entry(changed[which])
-            assert (decoded.version, decoded.kind, decoded.table, decoded.flags >> 4) == (1, Kind.WRITTEN, 1, 0)
+            assert (decoded.kind in (Kind.WRITTEN, Kind.AMENDED), decoded.table, decoded.flags >> 4) == (True, 1, 0)
+
+
+def taken(runs: list[list[bytes]], held: int) -> list[tuple]:
+    """What is told of runs of entries, and what is kept of their records, when they are taken in so many at a time."""
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.executescript(record_heads.SCHEMA)
+    told, first = [], 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_heads, "_HELD", held)
+        with RecordHeads(db, 1, lambda kind, entry, detail: told.append((entry, kind))) as heads:
+            for run in runs:
+                heads.take(first, run)
+                first += len(run)
+            heads.flush()
+    return [*sorted(told), *db.execute("SELECT record, state FROM heads ORDER BY record")]
+
+
+HISTORY = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([None, 0, 1, 2, 5]), st.sampled_from([1, 1, 2]),
+                    st.sampled_from([Kind.WRITTEN, Kind.AMENDED, Kind.DELETED]))  # fmt: skip
+
+
+@given(st.lists(st.lists(HISTORY, min_size=1, max_size=4), max_size=5))
+def test_how_entries_come_together_changes_nothing_that_is_told(runs):
+    entries = [[entry(*one[:3], one[4], table=one[3]) for one in run] for run in runs]
+    alone = taken([[one] for run in entries for one in run], 1)
+    assert taken(entries, 1) == taken(entries, 1 << 16) == alone
+
+
+@pytest.mark.parametrize(("version", "previous"), [(0, None), (0, 3), (1, 3), (2, None), (7, None)])
+def test_a_version_that_contradicts_its_previous_entry_is_malformed_in_bulk_too(version, previous):
+    assert taken([[entry(1), entry(2, version, previous, Kind.AMENDED), entry(3)]], 1 << 16)[0] == (1, AlarmKind.MALFORMED)
 
 
 def test_bulk_refuses_lengths_and_nothing():
