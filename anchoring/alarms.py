@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-from anchoring.errors import WebFailed
-from anchoring.web import Server
+from node.errors import WebFailed
+from node.web import Server
 
 SECONDS = 10.0
 SIGNATURE = "X-Careseal-Signature"

@@ -56,9 +56,5 @@ class TimestampInvalid(AnchoringError):
         self.link = link
 
 
-class WebFailed(AnchoringError):
-    """A web server gave no answer that can be read, in time."""
-
-
 class TsaUnavailable(AnchoringError):
     """A TSA gave no answer that can be read, in time and in bounds."""

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from anchoring.errors import JournalUnavailable, WebFailed
-from anchoring.web import Server
+from anchoring.errors import JournalUnavailable
+from node.errors import WebFailed
+from node.web import Server
 
 TRIES = 3
 SECONDS = 30.0  # for one file

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from anchoring.errors import AnchoringError, TsaUnavailable, WebFailed
+from anchoring.errors import AnchoringError, TsaUnavailable
 from anchoring.token import MAX_BYTES
-from anchoring.web import Server, is_address
+from node.errors import WebFailed
+from node.web import Server, is_address
 
 SECONDS = 10.0
 _TYPE = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}

@@ -5,41 +5,29 @@ A geth with the same genesis accepts every block (tested against geth 1.13.15).
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from eth.abc import SignedTransactionAPI
-from eth_hash.auto import keccak
 
-from node import check, clique, execution, header, mpt, transactions
-from node.errors import (
-    ChainLocked,
-    ChainMissing,
-    ChainUnwritable,
-    ClockBehind,
-    HeaderInvalid,
-    ProofInvalid,
-    SealInvalid,
-    WrongSealer,
-)
+from node import check, clique, execution, header, transactions
+from node.archive import Archive, ends, lock
+from node.errors import ChainMissing, ChainUnwritable, ClockBehind, SealInvalid, WrongSealer
 from node.header import EMPTY_UNCLES_HASH, Header
-from node.mpt import EMPTY_ROOT, NO_ACCOUNT, Account
+from node.mpt import EMPTY_ROOT
 from node.pool import Pool
 from node.store import Block, Settings, Store
 
 GAS_LIMIT = 30_000_000
 MAX_CHAIN_ID = (1 << 53) - 1  # what a JSON number holds exactly
 MAX_WAIT = 60.0
-LOCK = "lock"
 
 
-class EmbeddedChain:
+class EmbeddedChain(Archive):
     """An open chain. Every method may be called from several threads; a block that `seal` returned is durable.
 
     `clock` returns UTC seconds; `sleep` waits for the period. Close it, or use it as a context manager.
@@ -47,18 +35,12 @@ class EmbeddedChain:
 
     def __init__(self, directory: Path, store: Store, lock: int, key: bytes | None, clock: Callable[[], float],
                  sleep: Callable[[float], None]) -> None:
-        self.directory = directory
-        self.store = store
-        self._lock_file = lock
-        self._key = key
-        self._clock = clock
-        self._sleep = sleep
+        genesis, head = ends(store)
+        self.sealer = _sealer(store, genesis, head)
+        super().__init__(directory, store, lock, genesis, head)
+        self._key, self._clock, self._sleep = key, clock, sleep
         self._sealing = threading.Lock()
-        self._state = threading.RLock()
         self._pool = Pool()
-        settings = store.settings()
-        self.chain_id, self.period, self.epoch = settings.chain_id, settings.period, settings.epoch
-        self.genesis, self.head, self.sealer = _check_ends(store, settings)
         if key is not None and clique.address_of(key) != self.sealer:
             raise WrongSealer(f"the key given does not seal the chain in {directory}; give that of 0x{self.sealer.hex()}")
 
@@ -81,14 +63,14 @@ class EmbeddedChain:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ChainUnwritable(f"cannot make the directory {path} ({error.strerror}); choose another") from error
-        lock = _lock(path)
+        descriptor = lock(path)
         try:
             block = Block(0, digest, header.encode(genesis), (), ())
             store = Store.create(path, Settings(chain_id, period, epoch, digest, 0, digest), block)
         except BaseException:
-            os.close(lock)
+            os.close(descriptor)
             raise
-        return cls._adopt(path, store, lock, sealer_key, clock, sleep)
+        return cls._adopt(path, store, descriptor, sealer_key, clock, sleep)
 
     @classmethod
     def open(cls, path: Path, sealer_key: bytes | None, clock: Callable[[], float], *,
@@ -100,22 +82,22 @@ class EmbeddedChain:
         """
         if not path.is_dir():
             raise ChainMissing(f"there is no chain in {path}; create one with init, or name another directory")
-        lock = _lock(path)
+        descriptor = lock(path)
         try:
             store = Store.open(path)
         except BaseException:
-            os.close(lock)
+            os.close(descriptor)
             raise
-        return cls._adopt(path, store, lock, sealer_key, clock, sleep)
+        return cls._adopt(path, store, descriptor, sealer_key, clock, sleep)
 
     @classmethod
-    def _adopt(cls, path: Path, store: Store, lock: int, key: bytes | None, clock: Callable[[], float],
+    def _adopt(cls, path: Path, store: Store, descriptor: int, key: bytes | None, clock: Callable[[], float],
                sleep: Callable[[float], None]) -> EmbeddedChain:
         try:
-            return cls(path, store, lock, key, clock, sleep)
+            return cls(path, store, descriptor, key, clock, sleep)
         except BaseException:
             store.close()
-            os.close(lock)
+            os.close(descriptor)
             raise
 
     def __enter__(self) -> EmbeddedChain:
@@ -126,11 +108,14 @@ class EmbeddedChain:
 
     def close(self) -> None:
         """Wait for a block being sealed, then release the file and the lock. May be called twice."""
-        with self._sealing, self._state:
-            self.store.close()
-            if self._lock_file >= 0:
-                os.close(self._lock_file)
-                self._lock_file = -1
+        with self._sealing:
+            super().close()
+
+    def fee_recipient(self, at: Header) -> bytes:
+        return self.sealer if at.number else bytes(20)
+
+    def more_of(self, at: Header) -> dict[str, str]:
+        return {"totalDifficulty": hex(1 + clique.IN_TURN * at.number)}
 
     # sending and sealing
 
@@ -188,7 +173,7 @@ class EmbeddedChain:
                 candidates = self._pool.waiting()
             parent, number = self.head, self.head.number + 1
             around = execution.Surroundings(self.chain_id, number, timestamp, clique.IN_TURN, GAS_LIMIT, self.sealer,
-                                            lambda: self._ancestors(number))
+                                            lambda: self.ancestors(number))
             outcome = execution.execute(self.store, parent.state_root, around, candidates)
             if not outcome.transactions:
                 with self._state:
@@ -237,75 +222,12 @@ class EmbeddedChain:
             self._sleep(min(behind, 1.0))
         return max(int(self._clock()), earliest)
 
-    def _ancestors(self, number: int) -> Iterator[bytes]:
-        for ancestor in range(number - 1, max(number - 257, -1), -1):
-            yield self.store.block_hash(ancestor)
-
-    # reading
-
-    def header(self, number: int) -> Header:
-        """Return the header of block `number`, at most the head's. Errors: ChainCorrupt."""
-        if number == self.head.number:
-            return self.head
-        return self.read_header(next(self.store.headers(number, number))[1])
-
-    def read_header(self, encoded: bytes) -> Header:
-        try:
-            return header.decode(encoded)
-        except HeaderInvalid as error:
-            raise self.store.corrupt("a header is malformed") from error
-
-    def account(self, address: bytes, at: Header) -> Account:
-        """Return the account at the 20-byte `address` in the state after block `at`. Errors: ChainCorrupt."""
-        value = self._find(at.state_root, keccak(address), self.store.node)
-        return NO_ACCOUNT if value is None else mpt.decode_account(value)
-
-    def storage(self, address: bytes, slot: bytes, at: Header) -> int:
-        """Return what the 32-byte `slot` of `address` holds after block `at`; 0 when nothing. Errors: ChainCorrupt."""
-        value = self._find(self.account(address, at).storage_root, keccak(slot), self.store.node)
-        return 0 if value is None else mpt.decode_storage(value)
-
-    def code(self, address: bytes, at: Header) -> bytes:
-        """Return the contract's code after block `at`; empty when there is none. Errors: ChainCorrupt."""
-        code_hash = self.account(address, at).code_hash
-        return b"" if code_hash == mpt.EMPTY_CODE_HASH else self.store.node(code_hash)
-
-    def prove(self, root: bytes, key: bytes) -> list[bytes]:
-        """Return the nodes from `root` towards `key` (an address or a slot), which `node.mpt` verifies. Errors: ChainCorrupt."""
-        visited: list[bytes] = []
-
-        def fetch(node_hash: bytes) -> bytes:
-            visited.append(self.store.node(node_hash))
-            return visited[-1]
-
-        self._find(root, keccak(key), fetch)
-        return visited
-
-    def call(self, call: execution.Call, at: Header) -> bytes:
-        """Run a call on the state after block `at` and return its output. Errors: CallReverted, CallFailed, ChainCorrupt."""
-        return execution.simulate(self.store, at.state_root, self._around(at), call)[0]
-
-    def estimate_gas(self, call: execution.Call, at: Header) -> int:
-        """Return a gas limit with which `call` succeeds on the state after block `at`. Errors: as `call`."""
-        return execution.estimate_gas(self.store, at.state_root, self._around(at), call)
-
     def check(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Check everything that is stored: structure, every block, every index entry, every node of every state.
 
         `progress` is called with the blocks done and their number. Memory stays flat. Errors: ChainCorrupt.
         """
         check.check(self.store, self.sealer, progress)
-
-    def _around(self, at: Header) -> execution.Surroundings:
-        sealer = self.sealer if at.number else bytes(20)
-        return execution.Surroundings(self.chain_id, at.number, at.timestamp, at.difficulty, GAS_LIMIT, sealer,
-                                      lambda: self._ancestors(at.number))
-
-    def _find(self, root: bytes, key: bytes, fetch: Callable[[bytes], bytes]) -> bytes | None:
-        try:
-            return mpt.find(root, key, fetch)
-        except ProofInvalid as error:
-            raise self.store.corrupt("a state trie is malformed") from error
 
 
 def genesis_header(sealer: bytes, timestamp: int) -> Header:
@@ -329,44 +251,14 @@ def genesis_header(sealer: bytes, timestamp: int) -> Header:
     )
 
 
-def _check_ends(store: Store, settings: Settings) -> tuple[Header, Header, bytes]:
-    """Return genesis, head and sealer after checking that they, the settings and the head's parent fit together."""
-
-    def need(condition: bool, what: str) -> None:
-        if not condition:
-            raise store.corrupt(what)
-
+def _sealer(store: Store, genesis: Header, head: Header) -> bytes:
+    """The one account that seals the chain, after checking that it sealed the head. Errors: ChainCorrupt."""
     try:
-        first, last = store.block(0), store.block(settings.head)
-        genesis, head = header.decode(first.header), header.decode(last.header)
-        signers: Sequence[bytes] = clique.parse_extra(genesis.extra_data).signers
-        need(first.hash == settings.genesis and genesis.number == 0 and len(signers) == 1, "the genesis is not the one it had")
-        need(last.hash == settings.head_hash and head.number == settings.head, "the head is not the one it had")
-        need(store.blocks_above(settings.head) == 0, "there are blocks above the head")
+        signers = clique.parse_extra(genesis.extra_data).signers
+        if len(signers) != 1:
+            raise store.corrupt("the genesis does not name one sealer")
         if head.number:
-            need(head.parent_hash == store.block(settings.head - 1).hash, "the head does not follow its parent")
-            clique.verify_seal(head, signers, epoch=settings.epoch)
-        need(head.state_root == EMPTY_ROOT or bool(store.node(head.state_root)), "the head has no state")
-    except (HeaderInvalid, SealInvalid) as error:
+            clique.verify_seal(head, signers, epoch=store.settings().epoch)
+    except SealInvalid as error:
         raise store.corrupt(str(error)) from error
-    return genesis, head, signers[0]
-
-
-def _lock(directory: Path) -> int:
-    """Return a descriptor that holds the directory's lock until it is closed. Errors: ChainLocked, ChainUnwritable."""
-    try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ChainUnwritable(f"cannot open {directory / LOCK} ({error.strerror}); mend the permissions") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise ChainLocked(f"process {holder} has the chain in {directory} open; wait, stop it, or use its RPC") from error
-    except OSError as error:
-        os.close(descriptor)
-        raise ChainUnwritable(f"cannot lock {directory} ({error.strerror}); use a local disk") from error
-    with suppress(OSError):  # a courtesy to whoever is refused; a full disk must not keep the chain from opening
-        os.pwrite(descriptor, f"{os.getpid():<20}".encode(), 0)
-    return descriptor
+    return signers[0]

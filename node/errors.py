@@ -85,6 +85,18 @@ class NodeUnreachable(NodeError):
     """No node answered, or what answered is not the expected chain."""
 
 
+class WebFailed(NodeError):
+    """A web server gave no answer that can be read, in time."""
+
+
+class PeerFailed(NodeError):
+    """A peer gave no answer that can be used. That proves nothing against it."""
+
+
+class PeerLied(NodeError):
+    """A peer gave a block that cannot be one of its chain."""
+
+
 class RpcError(NodeError):
     """A JSON-RPC request that is answered with an error. Source: JSON-RPC 2.0, section 5.1; EIP-1474."""
 

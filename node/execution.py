@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from eth import EVM_RECURSION_LIMIT
@@ -22,12 +23,13 @@ from eth.vm.forks.berlin.state import BerlinState
 from eth.vm.forks.berlin.transactions import BerlinTransactionBuilder
 from eth.vm.interrupt import EVMMissingData
 from eth.vm.spoof import SpoofTransaction
+from eth_hash.auto import keccak
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
-from trie.hexary import HexaryTrie
 
 from node import strict_rlp
 from node.errors import CallFailed, CallReverted, ChainCorrupt
+from node.mpt import EMPTY_ROOT
 from node.transactions import fits
 
 # What py-evm imports lets Python recurse 100,000 deep; before that, nested JSON exhausts the stack and ends the process.
@@ -226,13 +228,39 @@ def estimate_gas(store: StoredNodes, root: bytes, around: Surroundings, call: Ca
 def ordered_root(values: Sequence[bytes]) -> bytes:
     """Return the root of the trie that a block keeps of its transactions or receipts, keyed by position.
 
-    Source: Ethereum yellow paper, section 4.3.2.
+    Source: Ethereum yellow paper, section 4.3.2 and appendix D.
     """
-    trie = HexaryTrie({})
-    with trie.squash_changes() as changes:
-        for position, value in enumerate(values):
-            changes[strict_rlp.encode(strict_rlp.from_int(position))] = value
-    return bytes(trie.root_hash)
+    if not values:
+        return EMPTY_ROOT
+    keyed = sorted((strict_rlp.encode(strict_rlp.from_int(position)).hex(), value) for position, value in enumerate(values))
+    return bytes(keccak(strict_rlp.encode(_subtrie(keyed, 0))))
+
+
+def _subtrie(keyed: Sequence[tuple[str, bytes]], depth: int) -> list[strict_rlp.Item]:
+    """The node of values under keys in ascending order, written in nibbles, that agree in their first `depth`; no key begins another."""
+    first, last = keyed[0][0], keyed[-1][0]
+    if first == last:
+        return [_path(first[depth:], leaf=True), keyed[0][1]]
+    shared = next(place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    if shared > depth:
+        return [_path(first[depth:shared], leaf=False), _reference(_subtrie(keyed, shared))]
+    groups = groupby(keyed, key=lambda one: int(one[0][depth], 16))
+    branch: list[strict_rlp.Item] = [b""] * 17
+    for nibble, group in groups:
+        branch[nibble] = _reference(_subtrie(list(group), depth + 1))
+    return branch
+
+
+def _reference(node: list[strict_rlp.Item]) -> strict_rlp.Item:
+    """What a node's parent holds of it: itself where it is short, else its hash."""
+    encoded = strict_rlp.encode(node)
+    return node if len(encoded) < 32 else bytes(keccak(encoded))
+
+
+def _path(nibbles: str, *, leaf: bool) -> bytes:
+    """Nibbles in the hex-prefix encoding. Source: Ethereum yellow paper, appendix C."""
+    odd = len(nibbles) % 2
+    return bytes.fromhex(f"{2 * leaf + odd}{'' if odd else '0'}{nibbles}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""JSON-RPC over one embedded chain, for use within the process and over HTTP.
+"""JSON-RPC over a stored chain, for use within the process and over HTTP.
 
 Source: JSON-RPC 2.0; Ethereum execution-apis; EIP-1474 for error codes; EIP-1186 for eth_getProof.
 """
@@ -11,6 +11,7 @@ from eth_bloom.bloom import BloomFilter
 
 from careseal import __version__
 from node import rpc_params
+from node.archive import Archive
 from node.embedded import EmbeddedChain
 from node.errors import RpcError
 from node.json_rpc import SERVER_ERROR, JsonRpc, Method
@@ -22,12 +23,12 @@ MAX_LOGS = 10_000
 MAX_LOG_RANGE = 50_000
 MAX_PROOF_SLOTS = 1024
 
-class Rpc(JsonRpc):
-    """Answers requests. `submitted` is called after a transaction entered the pool: it seals at once, or wakes who does."""
 
-    def __init__(self, chain: EmbeddedChain, submitted: Callable[[], object]) -> None:
+class ReadRpc(JsonRpc):
+    """Answers requests about what is on a chain, one after the other, and about nothing else."""
+
+    def __init__(self, chain: Archive) -> None:
         self._chain = chain
-        self._submitted = submitted
         super().__init__(self._table())
 
     def _table(self) -> dict[str, Method]:
@@ -45,7 +46,6 @@ class Rpc(JsonRpc):
             "eth_getTransactionCount": self._nonce,
             "eth_call": self._eth_call,
             "eth_estimateGas": self._estimate_gas,
-            "eth_sendRawTransaction": self._send,
             "eth_getTransactionByHash": self._transaction,
             "eth_getTransactionReceipt": self._receipt,
             "eth_getBlockByNumber": self._block,
@@ -53,7 +53,6 @@ class Rpc(JsonRpc):
             "eth_getBlockReceipts": self._receipts,
             "eth_getLogs": self._logs,
             "eth_getProof": self._proof,
-            "clique_getSigners": self._signers,
         }
 
     def _balance(self, address: object, block: object = "latest") -> str:
@@ -67,26 +66,16 @@ class Rpc(JsonRpc):
         return text(self._chain.storage(rpc_params.address(address), rpc_params.slot(slot), at).to_bytes(32, "big"))
 
     def _nonce(self, address: object, block: object = "latest") -> str:
-        if block == "pending":
-            return hex(self._chain.next_nonce(rpc_params.address(address)))
         return hex(self._chain.account(rpc_params.address(address), rpc_params.block(block, self._chain)).nonce)
 
     def _eth_call(self, call: object, block: object = "latest") -> str:
-        return text(self._chain.call(rpc_params.call(call), rpc_params.block(block, self._chain)))
+        return text(self._chain.call(rpc_params.call(call, self._chain.head.gas_limit), rpc_params.block(block, self._chain)))
 
     def _estimate_gas(self, call: object, block: object = "latest") -> str:
-        return hex(self._chain.estimate_gas(rpc_params.call(call), rpc_params.block(block, self._chain)))
-
-    def _send(self, raw: object) -> str:
-        transaction_hash = self._chain.submit(rpc_params.data(raw, "transaction"))
-        self._submitted()
-        return text(transaction_hash)
+        return hex(self._chain.estimate_gas(rpc_params.call(call, self._chain.head.gas_limit), rpc_params.block(block, self._chain)))
 
     def _transaction(self, transaction_hash: object) -> View | None:
-        wanted = rpc_params.data(transaction_hash, "transaction hash", 32)
-        if waiting := self._chain.waiting(wanted):
-            return transaction_view(waiting, None, 0)
-        found = self._find(wanted)
+        found = self._find(rpc_params.data(transaction_hash, "transaction hash", 32))
         return found and transaction_view(found[0].transactions[found[1]], *found)
 
     def _receipt(self, transaction_hash: object) -> View | None:
@@ -156,9 +145,38 @@ class Rpc(JsonRpc):
             ],
         }
 
+
+class Rpc(ReadRpc):
+    """Answers requests to the embedded chain.
+
+    `submitted` is called after a transaction entered the pool: it seals at once, or wakes who does.
+    """
+
+    def __init__(self, chain: EmbeddedChain, submitted: Callable[[], object]) -> None:
+        self._sealing, self._submitted = chain, submitted
+        super().__init__(chain)
+
+    def _table(self) -> dict[str, Method]:
+        return super()._table() | {"eth_sendRawTransaction": self._send, "clique_getSigners": self._signers}
+
+    def _nonce(self, address: object, block: object = "latest") -> str:
+        if block == "pending":
+            return hex(self._sealing.next_nonce(rpc_params.address(address)))
+        return super()._nonce(address, block)
+
+    def _send(self, raw: object) -> str:
+        transaction_hash = self._sealing.submit(rpc_params.data(raw, "transaction"))
+        self._submitted()
+        return text(transaction_hash)
+
+    def _transaction(self, transaction_hash: object) -> View | None:
+        if waiting := self._sealing.waiting(rpc_params.data(transaction_hash, "transaction hash", 32)):
+            return transaction_view(waiting, None, 0)
+        return super()._transaction(transaction_hash)
+
     def _signers(self, block: object = "latest") -> list[str]:
         rpc_params.block(block, self._chain)  # the set never changes, but the block must exist
-        return [text(self._chain.sealer)]
+        return [text(self._sealing.sealer)]
 
 
 def _may_hold(bloom: int, wanted: LogFilter) -> bool:

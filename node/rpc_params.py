@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node.embedded import GAS_LIMIT, EmbeddedChain
+from node.archive import Archive
 from node.errors import RpcError
 from node.execution import Call
 from node.header import Header
@@ -68,7 +68,7 @@ def slot(value: object) -> bytes:
     raise invalid("storage slot is not 0x-prefixed hexadecimal of at most 32 bytes")
 
 
-def block_number(value: object, chain: EmbeddedChain) -> int | None:
+def block_number(value: object, chain: Archive) -> int | None:
     """Return the number of the block that a tag, number or hash names, or None when there is no such block.
 
     `pending` and `latest` are the head. `safe` and `finalized` name none: one sealer's word is not finality.
@@ -92,7 +92,7 @@ def block_number(value: object, chain: EmbeddedChain) -> int | None:
     return number if number <= chain.head.number else None
 
 
-def block(value: object, chain: EmbeddedChain) -> Header:
+def block(value: object, chain: Archive) -> Header:
     """Return the header of the block that `value` names. Errors also: RpcError -32000 when there is no such block."""
     number = block_number(value, chain)
     if number is None:
@@ -100,8 +100,8 @@ def block(value: object, chain: EmbeddedChain) -> Header:
     return chain.header(number)
 
 
-def call(value: object) -> Call:
-    """Return the message of eth_call and eth_estimateGas; its gas is at most a block's. Prices and nonces are ignored."""
+def call(value: object, limit: int) -> Call:
+    """Return the message of eth_call and eth_estimateGas; its gas is at most `limit`. Prices and nonces are ignored."""
     if not isinstance(value, Mapping) or set(value) - _CALL_FIELDS:
         raise invalid("call is not an object of from, to, gas, value, data")
     body = value.get("input", value.get("data"))
@@ -114,11 +114,11 @@ def call(value: object) -> Call:
         to=b"" if to is None or to == "" else address(to, "to"),
         data=b"" if body is None else data(body, "data"),
         value=0 if value.get("value") is None else quantity(value["value"], "value", 256),
-        gas=GAS_LIMIT if gas is None else min(quantity(gas, "gas"), GAS_LIMIT),
+        gas=limit if gas is None else min(quantity(gas, "gas"), limit),
     )
 
 
-def log_filter(value: object, chain: EmbeddedChain) -> LogFilter:
+def log_filter(value: object, chain: Archive) -> LogFilter:
     """Return the filter of eth_getLogs, its range cut to the chain's head. Errors also: -32000 for an unknown block hash."""
     if not isinstance(value, Mapping) or set(value) - {"fromBlock", "toBlock", "address", "topics", "blockHash"}:
         raise invalid("filter is not an object of fromBlock, toBlock, address, topics, blockHash")
@@ -140,7 +140,7 @@ def log_filter(value: object, chain: EmbeddedChain) -> LogFilter:
                      tuple(_topic_choices(position) for position in positions))
 
 
-def _number_of(block_hash: bytes, chain: EmbeddedChain) -> int | None:
+def _number_of(block_hash: bytes, chain: Archive) -> int | None:
     number = chain.store.number_of(block_hash)
     if number is not None and chain.store.block_hash(number) != block_hash:
         raise chain.store.corrupt(f"block {number} is indexed under another hash")
@@ -156,7 +156,7 @@ def _topic_choices(position: object) -> frozenset[bytes]:
     return frozenset(data(choice, "topic", 32) for choice in choices)
 
 
-def _range_end(value: object, chain: EmbeddedChain) -> int:
+def _range_end(value: object, chain: Archive) -> int:
     if value is None or value in ("latest", "pending"):
         return chain.head.number
     if value == "earliest":

@@ -14,7 +14,7 @@ from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
 from node import strict_rlp
-from node.embedded import EmbeddedChain
+from node.archive import Archive
 from node.header import Header
 from node.store import Block
 
@@ -35,7 +35,8 @@ class Log:
 class SealedBlock:
     """A stored block, decoded. Errors: ChainCorrupt when a part cannot be."""
 
-    def __init__(self, chain: EmbeddedChain, number: int) -> None:
+    def __init__(self, chain: Archive, number: int) -> None:
+        self._chain = chain
         self.stored: Block = chain.store.block(number)
         self.header: Header = chain.read_header(self.stored.header)
         try:
@@ -69,7 +70,7 @@ class SealedBlock:
             "receiptsRoot": text(own.receipts_root),
             "miner": text(own.coinbase),
             "difficulty": hex(own.difficulty),
-            "totalDifficulty": hex(1 + 2 * own.number),
+            **self._chain.more_of(own),
             "extraData": text(own.extra_data),
             "size": hex(self._size()),
             "gasLimit": hex(own.gas_limit),

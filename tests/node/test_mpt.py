@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trie import HexaryTrie
 
 from node import mpt, strict_rlp
 from node.errors import ProofInvalid
+from node.execution import ordered_root
 from node.mpt import EMPTY_CODE_HASH, EMPTY_ROOT, NO_ACCOUNT, Account
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors" / "eth_getProof").glob("*.io"))
@@ -240,3 +242,13 @@ def test_lengths_are_checked():
         mpt.verify_storage(EMPTY_ROOT, bytes(31), [])
     with pytest.raises(ProofInvalid, match="a root has 32 bytes"):
         mpt.verify_storage(bytes(31), bytes(32), [])
+
+
+@pytest.mark.parametrize("count", [*range(20), 127, 128, 129, 130, 255, 256, 257, 300, 1000])
+@pytest.mark.parametrize("size", [1, 20, 33, 200])
+def test_the_root_of_a_list_is_that_of_the_trie_that_py_evm_makes(count, size):
+    trie = HexaryTrie({})
+    values = [hashlib.shake_256(b"%d" % number).digest(size) for number in range(count)]
+    for position, value in enumerate(values):
+        trie[strict_rlp.encode(strict_rlp.from_int(position))] = value
+    assert ordered_root(values) == trie.root_hash

@@ -91,7 +91,7 @@ def test_blocks_left_out_repeated_or_in_another_order_are_found(short):
         assert replay(short | {"blocks": listed}).wrong == place
     place = next(number for number, block in enumerate(blocks) if block["transactions"])
     del blocks[place]["transactions"][0]
-    wrong(short, place, "its transactions do not give its transactions root")
+    wrong(short, place, "gives another transactions_root")
 
 
 def test_seals_are_of_the_validators_that_votes_made(short):
@@ -143,7 +143,7 @@ def test_what_cannot_be_replayed_is_refused(votes, change, words):
     ("change", "words"),
     [
         ({"alloc": {}}, "another state_root"), ({"gasLimit": "0x1"}, "another gas_limit"), ({"timestamp": "0x1"}, "another timestamp"),
-        ({"extraData": "0x"}, "another extra_data"), ({"alloc": {"zz": {}}}, "not the hexadecimal"),
+        ({"extraData": "0x"}, "extra data of block 0 is malformed"), ({"alloc": {"zz": {}}}, "not the hexadecimal"),
         ({"alloc": []}, "allots nothing that can be read"), ({"alloc": {"11" * 20: 7}}, "no account"),
         ({"difficulty": "0x2"}, "another difficulty"), ({"nonce": "0x7"}, "another nonce"),
     ],

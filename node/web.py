@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from anchoring.errors import WebFailed
+from node.errors import WebFailed
 
 _MAX_URL = 500
 

@@ -1,0 +1,94 @@
+"""The genesis of a chain, in the format that geth, GoQuorum and Besu read: its rules, and the block 0 that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eth_typing import Address
+
+from node import execution, header
+from node.engines import ENGINES
+from node.errors import ExportInvalid
+from node.execution import StoredNodes, Surroundings
+from node.given import number, octets
+from node.header import Header
+from node.mpt import EMPTY_ROOT
+
+_BEFORE_BERLIN = ("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul", "berlin")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the genesis fixes; `period` in seconds, `epoch` in blocks."""
+
+    engine: str
+    chain_id: int
+    period: int
+    epoch: int
+
+
+def rules_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
+    """The rules in a genesis. ExportInvalid where they are not known, or others than Berlin's from the first block on."""
+    config = genesis.get("config")
+    if engine not in ENGINES or not isinstance(config, dict):
+        raise ExportInvalid(f"only chains of the engines {' and '.join(ENGINES)} can be replayed, with a genesis that has a config")
+    named = {str(name).lower(): value for name, value in config.items()}
+    own = named.get(str(engine))
+    if not isinstance(own, dict):
+        raise ExportInvalid(f"the genesis has no settings for {engine}")
+    settings = {str(name).lower(): value for name, value in own.items()}
+    forks = {name.removesuffix("block"): value for name, value in named.items() if name.endswith("block")}
+    late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, "muirglacier") and value is not None]
+    if "berlin" not in forks or late or any(number(value) for name, value in forks.items() if name in _BEFORE_BERLIN):
+        raise ExportInvalid("only Berlin's rules, from the first block on, can be replayed")
+    period, epoch = ("period", "epoch") if engine == "clique" else ("blockperiodseconds", "epochlength")
+    made = Rules(str(engine), number(named.get("chainid")), number(settings.get(period, 0)), number(settings.get(epoch, 30_000)))
+    if made.epoch < 1 or made.chain_id < 1:
+        raise ExportInvalid("the genesis has an epoch or a chain id that can be none")
+    return made
+
+
+def first_block(genesis: Mapping[str, Any], rules: Rules, nodes: StoredNodes) -> tuple[Header, dict[bytes, bytes]]:
+    """Block 0, and the state nodes of what the genesis allots. ExportInvalid where the genesis cannot be read."""
+    made = Header(
+        parent_hash=bytes(32),
+        uncles_hash=header.EMPTY_UNCLES_HASH,
+        coinbase=octets(genesis.get("coinbase", "00" * 20), 20),
+        state_root=EMPTY_ROOT,
+        transactions_root=EMPTY_ROOT,
+        receipts_root=EMPTY_ROOT,
+        bloom=bytes(256),
+        difficulty=number(genesis.get("difficulty", 0)),
+        number=0,
+        gas_limit=number(genesis.get("gasLimit", 0)),
+        gas_used=0,
+        timestamp=number(genesis.get("timestamp", 0)),
+        extra_data=octets(genesis.get("extraData", "0x")),
+        mix_hash=octets(genesis.get("mixHash", "00" * 32), 32),
+        nonce=(number(genesis.get("nonce", 0)) % (1 << 64)).to_bytes(8, "big"),
+    )
+    root, written = _allotted(genesis.get("alloc", {}), made, rules, nodes)
+    return replace(made, state_root=root), written
+
+
+def _allotted(allotted: object, made: Header, rules: Rules, kept: StoredNodes) -> tuple[bytes, dict[bytes, bytes]]:
+    """The root and the nodes of the state in which these accounts are."""
+    if not isinstance(allotted, dict):
+        raise ExportInvalid("the genesis allots nothing that can be read")
+    nodes = execution.StateNodes(kept)
+    around = Surroundings(rules.chain_id, 0, made.timestamp, made.difficulty, made.gas_limit, bytes(20), tuple)
+    state = execution.open_state(nodes, EMPTY_ROOT, around)
+    for name, account in allotted.items():
+        if not isinstance(account, dict):
+            raise ExportInvalid("the genesis allots something that is no account")
+        address = Address(octets(name if str(name).startswith("0x") else f"0x{name}", 20))
+        state.set_balance(address, number(account.get("balance", 0)))
+        state.set_nonce(address, number(account.get("nonce", 0)))
+        if account.get("code", "0x") != "0x":
+            state.set_code(address, octets(account["code"]))
+        for slot, value in dict(account.get("storage", {})).items():
+            state.set_storage(address, int.from_bytes(octets(slot), "big"), int.from_bytes(octets(value), "big"))
+    state.persist()
+    return bytes(state.state_root), nodes.written

@@ -1,0 +1,122 @@
+"""Going along a chain from its genesis, block by block: every seal, every link, every transaction, every root."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+from eth.abc import ReceiptAPI, SignedTransactionAPI
+
+from node import clique, execution, header, qbft
+from node.engines import ENGINES
+from node.errors import ExportInvalid
+from node.execution import StoredNodes, Surroundings
+from node.genesis import Rules, first_block
+from node.given import transactions_of
+from node.header import FIELDS, Header
+
+_ANCESTORS = 256
+_GAS_STEP = 1024  # a block's gas limit differs by less than this part from that before it
+
+
+class Sealers(Protocol):
+    """Who may seal the next block, as votes made it: `clique.Sealers` or `qbft.Sealers`."""
+
+    current: set[bytes]
+
+    def copy(self) -> Self: ...
+
+    def take_in(self, header: Header) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A block that holds: its header and hash, what it contains, the state nodes that are new with it, and who may seal the next one."""
+
+    header: Header
+    hash: bytes
+    transactions: tuple[SignedTransactionAPI, ...]
+    receipts: tuple[ReceiptAPI, ...]
+    nodes: dict[bytes, bytes]
+    sealers: Sealers
+
+
+@dataclass(slots=True)
+class Walk:
+    """The chain up to block `head`. `nodes` holds the states; whoever walks adds each step's before the next."""
+
+    rules: Rules
+    nodes: StoredNodes
+    head: Header
+    hash: bytes
+    sealers: Sealers
+    ancestors: deque[bytes] = field(default_factory=lambda: deque(maxlen=_ANCESTORS))  # hashes, that of the head first
+
+    @classmethod
+    def begin(cls, rules: Rules, genesis: Mapping[str, Any], nodes: StoredNodes) -> tuple[Walk, Step]:
+        """The walk that stands at block 0. NodeError where the genesis makes none."""
+        first, written = first_block(genesis, rules, nodes)
+        digest, sealers = ENGINES[rules.engine].block_hash(first), sealers_of(first, rules)
+        return cls(rules, nodes, first, digest, sealers, deque([digest], _ANCESTORS)), Step(first, digest, (), (), written, sealers)
+
+    def check(self, block: Mapping[str, Any]) -> Step:
+        """The next block, as a node gives it. NodeError where it does not hold. The walk stays where it is: `go` goes on."""
+        own = header.from_rpc(block)
+        digest = ENGINES[self.rules.engine].block_hash(own)
+        if own.number != self.head.number + 1 or block.get("hash") != "0x" + digest.hex():
+            raise ExportInvalid(f"it is not block {self.head.number + 1}, or its hash is not that of its header")
+        sealers = self.sealed(own)
+        # On Clique fees go to who sealed the block, on QBFT to the proposer that the header names.
+        around = self._around(own, sealers[1])
+        sent = transactions_of(block, self.rules.chain_id)
+        outcome = execution.execute(self.nodes, self.head.state_root, around, sent)
+        if len(outcome.transactions) != len(sent):
+            raise ExportInvalid("it has a transaction that cannot be there")
+        for name in ("transactions_root", "state_root", "receipts_root", "bloom", "gas_used"):
+            if getattr(outcome, name) != getattr(own, name):
+                raise ExportInvalid(f"executing its transactions gives another {name} than it has")
+        return Step(own, digest, outcome.transactions, outcome.receipts, outcome.nodes, sealers[0])
+
+    def sealed(self, own: Header) -> tuple[Sealers, bytes]:
+        """Who may seal after this next header, and who gets its fees. NodeError where it does not follow, or is not sealed."""
+        if own.parent_hash != self.hash or own.number != self.head.number + 1:
+            raise ExportInvalid("it does not follow the block before it")
+        if own.timestamp < self.head.timestamp + max(1, self.rules.period):
+            raise ExportInvalid("it comes before its time")
+        if abs(own.gas_limit - self.head.gas_limit) * _GAS_STEP > self.head.gas_limit or own.gas_used > own.gas_limit:
+            raise ExportInvalid("its gas limit leaps, or it uses more gas than that")
+        sealers = self.sealers.copy()
+        return sealers, sealers.take_in(own)
+
+    def go(self, own: Header, digest: bytes, sealers: Sealers) -> None:
+        """Go on to a next block that holds."""
+        self.head, self.hash, self.sealers = own, digest, sealers
+        self.ancestors.appendleft(digest)
+
+    def branch(self) -> Walk:
+        """A walk from here that leaves this one where it is."""
+        return replace(self, sealers=self.sealers.copy(), ancestors=self.ancestors.copy())
+
+    def _around(self, own: Header, sealer: bytes) -> Surroundings:
+        ancestors = tuple(self.ancestors)
+        return Surroundings(self.rules.chain_id, own.number, own.timestamp, own.difficulty, own.gas_limit, sealer, lambda: ancestors)
+
+
+def sealers_of(listing: Header, rules: Rules) -> Sealers:
+    """Who may seal after a header that lists them, when no vote is pending: the genesis, or a block at a multiple of the epoch."""
+    if rules.engine == "clique":
+        made: Sealers = clique.Sealers(set(clique.parse_extra(listing.extra_data).signers), rules.epoch)
+    else:
+        made = qbft.Sealers(set(qbft.parse_extra(listing).validators), rules.epoch)
+    if not made.current:
+        raise ExportInvalid("the genesis names nobody who seals")
+    return made
+
+
+def check_first(own: Header, first: Header) -> None:
+    """ExportInvalid naming the first field in which block 0 is not the one that the genesis makes."""
+    for name in FIELDS:
+        if getattr(own, name) != getattr(first, name):
+            raise ExportInvalid(f"block 0 has another {name} than the genesis")
