@@ -15,6 +15,7 @@ import typer
 from api.console import print_json, progress, say
 from api.errors import FINDINGS
 from api.evidence_commands import read_trusted
+from api.follow_command import follow
 from api.language import _, reported
 from api.options import HomeOption as NeededHome
 from api.options import JsonOption, NetworkOption, PassphraseOption
@@ -34,7 +35,7 @@ def app() -> typer.Typer:
     commands: dict[str, Callable[..., None]] = {
         "run": run, "status": status, "check": check, "members": members, "admit": admit_member, "suspend": suspend_member,
         "replace-key": replace_key, "new-generation": approve_generation, "close-founding": close_founding, "trust": trust,
-        "replay": replay, "export": export,
+        "replay": replay, "export": export, "follow": follow,
     }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)
@@ -98,13 +99,13 @@ def export(
 
     from anchoring.link import one_line_errors
     from node.client import connect
-    from node.exported import export_chain, genesis_of, read_exported
+    from node.exported import export_chain, genesis_of, read_genesis
     from node.header import Header
 
     trusted = read_trusted(network)
     if file.exists():
         raise LedgerError(f"{file} exists already: choose another name")
-    given = None if genesis is None else read_exported(genesis)
+    given = None if genesis is None else read_genesis(genesis)
 
     def allotted(first: Header) -> Any:
         return given or genesis_of(first, trusted.engine, trusted.chain_id, trusted.period, trusted.epoch)

@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "proofs": "proofs.proofs",
     "evidence": "evidence.evidence",
     "monitor": "monitoring.monitoring",
+    "follower": "following.following",
     "insert": "inserts.inserts",
     "gas": "gas.gas",
     "bytes": "sealing.kept_bytes",

@@ -31,7 +31,7 @@ def _peak(home: Path) -> int:
     return int(done.stdout)
 
 
-def _own_peak() -> int:
+def own_peak() -> int:
     """Bytes. Linux's VmHWM is this program's alone; ru_maxrss would count the process that started it."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -44,4 +44,4 @@ def _own_peak() -> int:
 if __name__ == "__main__":
     with homes.opened(Path(sys.argv[1])) as opened:
         homes.full_audit(opened)
-    print(_own_peak())
+    print(own_peak())

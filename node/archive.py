@@ -7,7 +7,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eth_hash.auto import keccak
@@ -41,6 +41,12 @@ class Archive(ABC):
             if self._lock_file >= 0:
                 os.close(self._lock_file)
                 self._lock_file = -1
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Within it the head stays where it is."""
+        with self._state:
+            yield
 
     @abstractmethod
     def fee_recipient(self, at: Header) -> bytes:

@@ -20,6 +20,7 @@ from node.header import EMPTY_UNCLES_HASH, Header, items
 from node.signature import account_of, recover
 
 NAME = "Clique"
+FINAL = False
 VANITY = 32
 SEAL = 65
 EPOCH = 30_000
@@ -129,6 +130,11 @@ def is_of_engine(header: Header) -> bool:
     return header.mix_hash == _ZERO32 and header.difficulty in (IN_TURN, OUT_OF_TURN)
 
 
+def fee_recipient(header: Header) -> bytes:
+    """Who gets the fees of a block: its sealer. Errors: SealInvalid."""
+    return recover_sealer(header)
+
+
 def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
     """The sealer of one header, alone in a tuple. Errors: SealInvalid."""
     return (verify_seal(header, sealers, epoch=epoch),)
@@ -150,6 +156,10 @@ class Sealers:
         """One that can be led on without this one."""
         votes = {account: set(voters) for account, voters in self.votes.items()}
         return Sealers(set(self.current), self.epoch, votes, dict(self.recent))
+
+    def remember(self, headers: Sequence[Header]) -> None:
+        """Know who sealed these last headers, which nobody takes in."""
+        self.recent |= {header.number: recover_sealer(header) for header in headers}
 
     def take_in(self, header: Header) -> bytes:
         """The sealer of the next header, whose vote counts from then on. Errors: SealInvalid, also for who sealed too recently."""

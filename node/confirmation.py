@@ -52,12 +52,16 @@ class Engine(Protocol):
     """How blocks of one consensus engine are hashed, sealed and confirmed."""
 
     NAME: str
+    FINAL: bool  # no block of it ever takes another's place
 
     def block_hash(self, header: Header) -> bytes:
         """The 32 bytes by which the next header names this one. Errors: HeaderInvalid."""
 
     def is_of_engine(self, header: Header) -> bool:
         """Whether the header's constant fields are those of this engine."""
+
+    def fee_recipient(self, header: Header) -> bytes:
+        """The account that contracts see as the coinbase of a block after the genesis. Errors: SealInvalid."""
 
     def verify_sealed(self, header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
         """The accounts that sealed one header, enough of them for a block. Errors: SealInvalid."""

@@ -93,7 +93,7 @@ class PeerFailed(NodeError):
     """A peer gave no answer that can be used. That proves nothing against it."""
 
 
-class PeerLied(NodeError):
+class PeerLied(PeerFailed):
     """A peer gave a block that cannot be one of its chain."""
 
 

@@ -85,6 +85,21 @@ class StoredNodes(Protocol):
     def corrupt(self, what: str) -> ChainCorrupt: ...
 
 
+class NewNodes:
+    """State nodes in memory, over stored ones if there are any."""
+
+    def __init__(self, stored: StoredNodes | None = None) -> None:
+        self._stored = stored
+        self.kept: dict[bytes, bytes] = {}
+
+    def find_node(self, node_hash: bytes) -> bytes | None:
+        found = self.kept.get(node_hash)
+        return self._stored.find_node(node_hash) if found is None and self._stored is not None else found
+
+    def corrupt(self, what: str) -> ChainCorrupt:
+        return ChainCorrupt(what) if self._stored is None else self._stored.corrupt(what)
+
+
 class StateNodes(BaseAtomicDB):
     """What py-evm reads from a store and writes to memory, from where the caller takes it when a block is sealed."""
 

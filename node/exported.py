@@ -37,6 +37,14 @@ def read_exported(path: Path) -> object:
         raise ExportInvalid(f"{path} holds no JSON, or it is cut off") from error
 
 
+def read_genesis(path: Path) -> dict[str, Any]:
+    """What a genesis file holds. ExportInvalid as from `read_exported`."""
+    found = read_exported(path)
+    if not isinstance(found, dict):
+        raise ExportInvalid(f"{path} holds no genesis")
+    return found
+
+
 def genesis_of(first: Header, engine: str, chain_id: int, period: int, epoch: int) -> dict[str, Any]:
     """The genesis that block 0 was made of, where it allots nothing. ExportInvalid where it allots something: that is in no header."""
     if first.state_root != EMPTY_ROOT:

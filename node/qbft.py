@@ -6,7 +6,7 @@ round, seals]. Sources: Besu's and GoQuorum's QBFT; arXiv 1909.10194 for the quo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from node import header as block_header
@@ -17,6 +17,7 @@ from node.header import EMPTY_UNCLES_HASH, Header
 from node.signature import recover
 
 NAME = "QBFT"
+FINAL = True
 MIX_HASH = bytes.fromhex("63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365")
 MAX_VALIDATORS = 1000
 
@@ -106,6 +107,11 @@ def verify_quorum(header: Header) -> tuple[bytes, ...]:
     return tuple(sealed)
 
 
+def fee_recipient(header: Header) -> bytes:
+    """Who gets the fees of a block: the proposer that it names."""
+    return header.coinbase
+
+
 def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
     """The validators that sealed a header, a quorum of `sealers`, which it lists. Errors: SealInvalid."""
     if set(parse_extra(header).validators) != set(sealers):
@@ -128,6 +134,9 @@ class Sealers:
     def copy(self) -> Sealers:
         """One that can be led on without this one."""
         return Sealers(set(self.current), self.epoch, {account: set(voters) for account, voters in self.votes.items()})
+
+    def remember(self, headers: Sequence[Header]) -> None:
+        """Here who sealed before does not matter."""
 
     def take_in(self, header: Header) -> bytes:
         """The proposer of the next header, whose vote counts from then on. Errors: SealInvalid."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node import header
-from node.errors import ChainCorrupt, ExportInvalid, NodeError
+from node.errors import ExportInvalid, NodeError
 from node.genesis import rules_of
 from node.walk import Walk, check_first
 
@@ -31,19 +31,6 @@ class Replayed:
     reason: str = ""
 
 
-class Nodes:
-    """State nodes in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[bytes, bytes] = {}
-
-    def find_node(self, node_hash: bytes) -> bytes | None:
-        return self.kept.get(node_hash)
-
-    def corrupt(self, what: str) -> ChainCorrupt:
-        return ChainCorrupt(what)
-
-
 def replay(exported: object) -> Replayed:
     """Re-execute an exported chain. ExportInvalid where it is none that can be: another format, engine, or other rules than Berlin's."""
     if not isinstance(exported, dict) or not isinstance(exported.get("genesis"), dict) or not isinstance(exported.get("blocks"), list):
@@ -52,25 +39,24 @@ def replay(exported: object) -> Replayed:
     rules = rules_of(exported.get("engine"), genesis)
     if not blocks:
         raise ExportInvalid("this exported chain has no block")
-    nodes, walk = Nodes(), None
+    walk: Walk | None = None
     done = transactions = 0
-    reason = None
+    reason: str | None = None
     for block in blocks:
         try:
             if not isinstance(block, dict):
                 raise ExportInvalid("it is no block")
             if walk is None:
-                begun, step = Walk.begin(rules, genesis, nodes)
+                begun = Walk.begin(rules, genesis)
                 _check_genesis(block, begun)
                 walk = begun
             else:
                 step = walk.check(block)
-                walk.go(step.header, step.hash, step.sealers)
+                walk.go(step)
+                transactions += len(step.transactions)
         except NodeError as error:
             reason = str(error)
             break
-        nodes.kept |= step.nodes
-        transactions += len(step.transactions)
         done += 1
     last, sealers = (bytes(32), ()) if walk is None else (walk.hash, tuple(sorted(walk.sealers.current)))
     return Replayed(rules.engine, done, transactions, last, sealers, None if reason is None else done, reason or "")

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +21,14 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from node import strict_rlp
-from node.errors import ChainCorrupt, ChainError, ChainExists, ChainLocked, ChainMissing, ChainUnwritable, RlpInvalid
+from node.errors import ChainCorrupt, ChainError, ChainExists, ChainLocked, ChainMissing, ChainUnwritable, NodeError, RlpInvalid
 
 FILE = "chain.db"
 FORMAT = 1
 APPLICATION_ID = 0x43534C43  # "CSLC", so that another program's database is told apart
 MAX_VALUE = 64 << 20
 CACHED_NODES = 20_000
+HashOf = Callable[[bytes], bytes]
 
 _SCHEMA = (
     "CREATE TABLE chain (one INTEGER PRIMARY KEY CHECK (one = 1), chain_id INTEGER NOT NULL, period INTEGER NOT NULL, "
@@ -79,10 +80,13 @@ class Block:
 
 
 class Store:
-    """The file of one chain. Safe for use by several threads of one process; the caller keeps other processes out."""
+    """The file of one chain. Safe for use by several threads of one process; the caller keeps other processes out.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `hash_of` gives the hash of a block from its encoded header, and raises NodeError where it is none of the chain's engine.
+    """
+
+    def __init__(self, path: Path, hash_of: HashOf = keccak) -> None:
+        self.path, self._hash_of = path, hash_of
         self._lock = threading.RLock()
         self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
         with self._guard():
@@ -91,12 +95,14 @@ class Store:
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
 
     @classmethod
-    def create(cls, directory: Path, settings: Settings, genesis: Block) -> Store:
+    def create(
+        cls, directory: Path, settings: Settings, genesis: Block, nodes: Mapping[bytes, bytes] | None = None, hash_of: HashOf = keccak
+    ) -> Store:
         """Store a new chain in `directory`, which must exist; all of it becomes durable at once, or nothing.
 
         Errors: ChainExists when there is one already; ChainUnwritable; ChainCorrupt when the file is something else.
         """
-        store = cls(directory / FILE)
+        store = cls(directory / FILE, hash_of)
         try:
             with store._guard():
                 store._configure()
@@ -108,7 +114,7 @@ class Store:
                     store._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                     store._db.execute(f"PRAGMA user_version = {FORMAT}")
                     store._db.execute("INSERT INTO chain VALUES (1, ?, ?, ?, ?, ?, ?, ?)", settings.row())
-                    store._db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?)", genesis.row())
+                    store._insert(genesis, (), nodes or {})
             _sync_directory(directory)
         except BaseException:
             store.close()
@@ -116,15 +122,15 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, directory: Path) -> Store:
-        """Open the chain in `directory`. Reads the settings only; `node.embedded` checks that head and genesis fit.
+    def open(cls, directory: Path, hash_of: HashOf = keccak) -> Store:
+        """Open the chain in `directory`. Reads the settings only; `node.archive` checks that head and genesis fit.
 
         Errors: ChainMissing, ChainCorrupt, ChainUnwritable when the file may not be written.
         """
         path = directory / FILE
         if not path.is_file():
             raise ChainMissing(f"there is no chain in {directory}; create one with init, or name another directory")
-        store = cls(path)
+        store = cls(path, hash_of)
         try:
             with store._guard():
                 if not store._pragma("application_id") and not store._rows("SELECT 1 FROM sqlite_master"):
@@ -164,7 +170,7 @@ class Store:
         except RlpInvalid as error:
             raise self.corrupt(f"block {number} is malformed") from error
         block = Block(rows[0][0], rows[0][1], rows[0][2], transactions, receipts)
-        if block.number != number or block.row() != rows[0] or keccak(block.header) != block.hash:
+        if block.number != number or block.row() != rows[0] or not self._has_hash(block.header, block.hash):
             raise self.corrupt(f"block {number} contradicts its digest")
         return block
 
@@ -176,7 +182,7 @@ class Store:
             if [row[0] for row in rows] != list(range(start, end + 1)):
                 raise self.corrupt(f"a block between {start} and {end} is missing")
             for number, block_hash, header in rows:
-                if not isinstance(header, bytes) or keccak(header) != block_hash:
+                if not isinstance(header, bytes) or not self._has_hash(header, block_hash):
                     raise self.corrupt(f"block {number} contradicts its hash")
                 yield number, header
 
@@ -238,23 +244,44 @@ class Store:
         still in place; ChainLocked when the head is not the parent, that is, when something else writes this file.
         """
         with self._lock:
+            if (head := self.settings().head) != block.number - 1:
+                raise ChainLocked(f"another process sealed block {head} in {self.path.parent}; stop it, then try again")
+            self.replace([(block, hashes, nodes)])
+
+    def replace(self, blocks: Sequence[tuple[Block, Sequence[bytes], Mapping[bytes, bytes]]]) -> None:
+        """Store consecutive blocks, each as `append` does, in the place of those that are stored from the first one's number on; all
+        or nothing. State nodes stay: they are found by their hash.
+
+        Errors: ChainUnwritable, with everything as it was.
+        """
+        first, last = blocks[0][0].number, blocks[-1][0]
+        with self._lock:
             settings = self.settings()
-            if settings.head != block.number - 1:
-                raise ChainLocked(f"another process sealed block {settings.head} in {self.path.parent}; stop it, then try again")
-            after = replace(settings, head=block.number, head_hash=block.hash)
+            after = replace(settings, head=last.number, head_hash=last.hash)
+            gone = [keccak(raw) for number in range(first, settings.head + 1) for raw in self.block(number).transactions]
             try:
                 with self._guard(), self._transaction():
-                    self._db.executemany("INSERT OR IGNORE INTO node VALUES (?, ?, ?)",
-                                         ((key, body, block.number) for key, body in nodes.items()))
-                    self._db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?)", block.row())
-                    self._db.executemany("INSERT INTO sent VALUES (?, ?, ?)",
-                                         ((item, block.number, position) for position, item in enumerate(hashes)))
+                    self._db.executemany("DELETE FROM sent WHERE hash = ?", ((item,) for item in gone))
+                    self._db.execute("DELETE FROM block WHERE number >= ?", (first,))
+                    for block, hashes, nodes in blocks:
+                        self._insert(block, hashes, nodes)
                     self._db.execute("UPDATE chain SET chain_id = ?, period = ?, epoch = ?, genesis = ?, head = ?, "
                                      "head_hash = ?, digest = ? WHERE one = 1", after.row())
             except ChainUnwritable:
                 # A commit can fail after the point of no return; what is stored decides, not the error.
                 if self.settings() != after:
                     raise
+
+    def _insert(self, block: Block, hashes: Sequence[bytes], nodes: Mapping[bytes, bytes]) -> None:
+        self._db.executemany("INSERT OR IGNORE INTO node VALUES (?, ?, ?)", ((key, body, block.number) for key, body in nodes.items()))
+        self._db.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?)", block.row())
+        self._db.executemany("INSERT INTO sent VALUES (?, ?, ?)", ((item, block.number, place) for place, item in enumerate(hashes)))
+
+    def _has_hash(self, header: bytes, block_hash: bytes) -> bool:
+        try:
+            return self._hash_of(header) == block_hash
+        except NodeError:
+            return False
 
     def structure_is_sound(self) -> None:
         """Have SQLite check every page of the file. Errors: ChainCorrupt."""

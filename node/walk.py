@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -12,12 +12,12 @@ from eth.abc import ReceiptAPI, SignedTransactionAPI
 from node import clique, execution, header, qbft
 from node.engines import ENGINES
 from node.errors import ExportInvalid
-from node.execution import StoredNodes, Surroundings
+from node.execution import NewNodes, Surroundings
 from node.genesis import Rules, first_block
 from node.given import transactions_of
 from node.header import FIELDS, Header
 
-_ANCESTORS = 256
+ANCESTORS = 256
 _GAS_STEP = 1024  # a block's gas limit differs by less than this part from that before it
 
 
@@ -27,6 +27,8 @@ class Sealers(Protocol):
     current: set[bytes]
 
     def copy(self) -> Self: ...
+
+    def remember(self, headers: Sequence[Header]) -> None: ...
 
     def take_in(self, header: Header) -> bytes: ...
 
@@ -45,21 +47,22 @@ class Step:
 
 @dataclass(slots=True)
 class Walk:
-    """The chain up to block `head`. `nodes` holds the states; whoever walks adds each step's before the next."""
+    """The chain up to block `head`. The states of the blocks that it went over are in `nodes`."""
 
     rules: Rules
-    nodes: StoredNodes
+    nodes: NewNodes
     head: Header
     hash: bytes
     sealers: Sealers
-    ancestors: deque[bytes] = field(default_factory=lambda: deque(maxlen=_ANCESTORS))  # hashes, that of the head first
+    ancestors: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANCESTORS))  # hashes, that of the head first
 
     @classmethod
-    def begin(cls, rules: Rules, genesis: Mapping[str, Any], nodes: StoredNodes) -> tuple[Walk, Step]:
+    def begin(cls, rules: Rules, genesis: Mapping[str, Any]) -> Walk:
         """The walk that stands at block 0. NodeError where the genesis makes none."""
-        first, written = first_block(genesis, rules, nodes)
-        digest, sealers = ENGINES[rules.engine].block_hash(first), sealers_of(first, rules)
-        return cls(rules, nodes, first, digest, sealers, deque([digest], _ANCESTORS)), Step(first, digest, (), (), written, sealers)
+        nodes = NewNodes()
+        first, nodes.kept = first_block(genesis, rules, nodes)
+        digest = ENGINES[rules.engine].block_hash(first)
+        return cls(rules, nodes, first, digest, sealers_of(first, rules), deque([digest], ANCESTORS))
 
     def check(self, block: Mapping[str, Any]) -> Step:
         """The next block, as a node gives it. NodeError where it does not hold. The walk stays where it is: `go` goes on."""
@@ -67,9 +70,8 @@ class Walk:
         digest = ENGINES[self.rules.engine].block_hash(own)
         if own.number != self.head.number + 1 or block.get("hash") != "0x" + digest.hex():
             raise ExportInvalid(f"it is not block {self.head.number + 1}, or its hash is not that of its header")
-        sealers = self.sealed(own)
-        # On Clique fees go to who sealed the block, on QBFT to the proposer that the header names.
-        around = self._around(own, sealers[1])
+        empty, recipient = self.sealed(own)
+        around = self._around(own, recipient)
         sent = transactions_of(block, self.rules.chain_id)
         outcome = execution.execute(self.nodes, self.head.state_root, around, sent)
         if len(outcome.transactions) != len(sent):
@@ -77,10 +79,12 @@ class Walk:
         for name in ("transactions_root", "state_root", "receipts_root", "bloom", "gas_used"):
             if getattr(outcome, name) != getattr(own, name):
                 raise ExportInvalid(f"executing its transactions gives another {name} than it has")
-        return Step(own, digest, outcome.transactions, outcome.receipts, outcome.nodes, sealers[0])
+        return replace(empty, transactions=outcome.transactions, receipts=outcome.receipts, nodes=outcome.nodes)
 
-    def sealed(self, own: Header) -> tuple[Sealers, bytes]:
-        """Who may seal after this next header, and who gets its fees. NodeError where it does not follow, or is not sealed."""
+    def sealed(self, own: Header) -> tuple[Step, bytes]:
+        """The next header, whatever its block contains, and who gets the fees: on Clique who sealed it, on QBFT the proposer that it
+        names. NodeError where it does not follow, or is not sealed.
+        """
         if own.parent_hash != self.hash or own.number != self.head.number + 1:
             raise ExportInvalid("it does not follow the block before it")
         if own.timestamp < self.head.timestamp + max(1, self.rules.period):
@@ -88,16 +92,14 @@ class Walk:
         if abs(own.gas_limit - self.head.gas_limit) * _GAS_STEP > self.head.gas_limit or own.gas_used > own.gas_limit:
             raise ExportInvalid("its gas limit leaps, or it uses more gas than that")
         sealers = self.sealers.copy()
-        return sealers, sealers.take_in(own)
+        recipient = sealers.take_in(own)
+        return Step(own, ENGINES[self.rules.engine].block_hash(own), (), (), {}, sealers), recipient
 
-    def go(self, own: Header, digest: bytes, sealers: Sealers) -> None:
+    def go(self, step: Step) -> None:
         """Go on to a next block that holds."""
-        self.head, self.hash, self.sealers = own, digest, sealers
-        self.ancestors.appendleft(digest)
-
-    def branch(self) -> Walk:
-        """A walk from here that leaves this one where it is."""
-        return replace(self, sealers=self.sealers.copy(), ancestors=self.ancestors.copy())
+        self.head, self.hash, self.sealers = step.header, step.hash, step.sealers
+        self.ancestors.appendleft(step.hash)
+        self.nodes.kept |= step.nodes
 
     def _around(self, own: Header, sealer: bytes) -> Surroundings:
         ancestors = tuple(self.ancestors)

@@ -128,6 +128,8 @@ def _dialled(host: str, port: int, deadline: float) -> socket.socket:
         try:
             connection.settimeout(left)
             connection.connect(address)
+            # A request's head and body are sent apart: the body must not wait until the head is acknowledged.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return connection
         except OSError as error:
             connection.close()
