@@ -39,6 +39,7 @@ _DELETED, _GAP = 1, 2  # marks: the last entry tells of a deletion; versions bef
 _APART = "WITH RECURSIVE place(at) AS (SELECT 1 UNION ALL SELECT at+{0} FROM place WHERE at+{0}<length(?2))"
 _STORE = f"""{_APART.format(_ID + _STATE.size)}
 INSERT INTO heads SELECT ?1, substr(?2, at, {_ID}), substr(?2, at+{_ID}, {_STATE.size}) FROM place WHERE true ON CONFLICT DO """  # noqa: S608
+_STORE_NEW, _STORE_LAST = _STORE + "NOTHING", _STORE + "UPDATE SET state=excluded.state"
 _FIND = f"""{_APART.format(_ID)}
 SELECT group_concat(hex(ifnull(state, zeroblob({_STATE.size}))), '')
 FROM place LEFT JOIN heads ON journal=?1 AND record=substr(?2, at, {_ID})"""  # noqa: S608
@@ -124,7 +125,7 @@ class RecordHeads:
         """Keep records that begin, and tell of those that had begun before."""
         begun.sort()
         stored = self._db.total_changes
-        self._put(b"".join(begun), "NOTHING")
+        self._put(_STORE_NEW, b"".join(begun))
         if self._db.total_changes - stored == len(begun):
             return
         heads = self._heads({one[:_ID] for one in begun})
@@ -146,7 +147,7 @@ class RecordHeads:
                     marks = strange
                 following = (int.from_bytes(version, "big") + 1).to_bytes(5, "big")[1:]
                 heads[record] = (index + 1).to_bytes(6, "big") + following + table + marks
-        self._put(b"".join([record + head for record, head in heads.items() if head != _NONE]), "UPDATE SET state=excluded.state")
+        self._put(_STORE_LAST, b"".join([record + head for record, head in heads.items() if head != _NONE]))
 
     def _strange(self, index: int, entry: bytes, head: bytes) -> bytes | None:
         """Look at an entry that is not what `head`, its record's last one, lets expect, and tell what is wrong. The record's marks with
@@ -165,9 +166,9 @@ class RecordHeads:
             self._out_of_order(index)
         return bytes([_MARKS_AFTER[kind][0] | gap | (number > max(following, 1)) * _GAP])
 
-    def _put(self, heads: bytes, conflict: str) -> None:
+    def _put(self, statement: str, heads: bytes) -> None:
         if heads:
-            self._db.execute(_STORE + conflict, (self._journal, heads))
+            self._db.execute(statement, (self._journal, heads))
 
     def _heads(self, records: set[bytes]) -> dict[bytes, bytes]:
         """The states of records in the records' order, `_NONE` for those that have none."""

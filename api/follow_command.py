@@ -41,10 +41,7 @@ def follow(
     once: Annotated[bool, typer.Option("--once", help=_("End when there is nothing more to follow; nothing is served."))] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow the chain through several nodes, re-execute every transaction, and serve it for reading.
-
-    With --once: exit 0 all is followed, 1 a peer lied or final blocks contradict each other, 2 no peer could be followed.
-    """
+    """Follow the chain through several nodes, re-execute all of it, and serve it read-only. Exit with --once: 0 done, 1 lies, 2 no peer."""
     from node.exported import read_genesis
     from node.follow import Followed, Follower, opened
     from node.peer import Peer
@@ -110,8 +107,8 @@ def _told(event: Event) -> Event:
     texts = {
         "failed": _("{peer}: {reason}"),
         "lied": _("{peer} LIED about block {block}: {reason}"),
-        "reorganised": _("reorganised from block {block} on, by {peer}: {reason}"),
-        "fork": _("FORK at block {block}, shown by {peer}: {reason}"),
+        "reorganised": _("reorganised from block {block} on: {peer} has a heavier branch"),
+        "fork": _("FORK at block {block}, shown by {peer}: both are final, a third of the validators or more sealed twice"),
     }
     text = texts[event.kind].format(peer=event.peer, block=event.block, reason=reported(event.reason))
     console.err.print(text, markup=False)
@@ -129,9 +126,14 @@ def _show(follower: Follower, events: list[Event], as_json: bool) -> None:
             "peers": [{"url": one.peer.url, "block": one.head if one.head >= 0 else None, "state": one.state} for one in follower.peers],
         })  # fmt: skip
         return
+    states = {
+        "new": _("not asked yet"), "agrees": _("agrees"), "lags": _("lags behind"),
+        "branch": _("is on a branch that weighs no more"), "fork": _("has another final block"),
+    }  # fmt: skip
     say("followed up to block {block}, {hash}, {n} sealers", block=head.number, hash=digest, n=len(sealers))
     for one in follower.peers:
-        say("{peer}: block {block}, {state}", peer=one.peer.url, block=one.head, state=reported(one.state))
+        state = states.get(one.state) or reported(one.state)
+        say("{peer}: block {block}, {state}", peer=one.peer.url, block=one.head if one.head >= 0 else "-", state=state)
     if follower.proofs.paths():
         say("proofs of what peers gave that is not of the chain: {n} files in {folder}", n=len(follower.proofs.paths()),
             folder=follower.proofs.folder)  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 from node import header
 from node.confirmation import Trust
 from node.engines import ENGINES
-from node.errors import ChainError, ExportInvalid, NodeError, PeerFailed, PeerLied
+from node.errors import ChainError, ChainMissing, ExportInvalid, NodeError, PeerFailed, PeerLied
 from node.exported import genesis_of
 from node.followed import FollowedChain
 from node.genesis import rules_of
@@ -36,21 +36,25 @@ Tell = Callable[["Event"], None]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a follower tells of: a peer that `failed` or `lied`, blocks that were `reorganised` by another branch, or a `fork` between
-    blocks that are both final. `block` is the first one in question."""
+    """What a follower tells of: a peer that `failed` or `lied`, and why; blocks that were `reorganised`, for a heavier branch; a `fork`
+    between blocks that are both final. `block` is the first one in question.
+    """
 
     kind: str
     peer: str
     block: int
-    reason: str
+    reason: str = ""
 
 
 @dataclass(slots=True)
 class Followed:
-    """A peer as it is known by now. Until `after` it is not asked; a peer that lied, or that is on a final fork, not any more."""
+    """A peer as it is known by now. Until `after` it is not asked; a peer that lied, or that is on a final fork, not any more.
+
+    `state` is `new`, `agrees`, `lags`, `branch` (it is on one that weighs no more), `fork`, or why nothing could be had of it.
+    """
 
     peer: Peer
-    state: str = "not asked yet"
+    state: str = "new"
     head: int = -1
     failures: int = 0
     after: float = 0.0
@@ -102,7 +106,7 @@ class Follower:
             return self._other_branch(one, at)
         if one.head > ours:
             self._extend(one, list(range(ours + 1, min(one.head, ours + BATCH) + 1)))
-        return "agrees" if one.head >= ours else "lags behind"
+        return "agrees" if one.head >= ours else "lags"
 
     def _common(self, peer: Peer, top: int) -> int:
         """The number of the last block up to `top` that a peer has as it is stored here. Its chain may change while it is asked."""
@@ -181,16 +185,16 @@ class Follower:
             steps: list[Step] = []
             self._go(self.chain.walk_at(at), one, [at + 1], steps)
             one.out = True
-            self._told("fork", one, at, "both are final: a third of the validators or more sealed two blocks", [steps[0].header])
-            return f"has another final block {at + 1}"
+            self._told("fork", one, at, [steps[0].header])
+            return "fork"
         theirs = self._heavier(one, at)
         if not theirs:
-            return f"is on a branch after block {at} that weighs no more"
+            return "branch"
         steps, walk = [], self.chain.walk_at(at)
         while len(steps) < len(theirs):
             begin = at + 1 + len(steps)
             self._go(walk, one, list(range(begin, min(at + len(theirs), begin + BATCH - 1) + 1)), steps)
-        self._told("reorganised", one, at, f"{self.chain.head.number - at} blocks gave way to a heavier branch", theirs)
+        self._told("reorganised", one, at, theirs)
         self._store(steps)
         return "agrees"
 
@@ -212,10 +216,10 @@ class Follower:
                     return theirs
         return []
 
-    def _told(self, kind: str, one: Followed, at: int, reason: str, theirs: Sequence[Header]) -> None:
+    def _told(self, kind: str, one: Followed, at: int, theirs: Sequence[Header]) -> None:
         ours = [self.chain.header(number) for number in range(at + 1, min(self.chain.head.number, at + MAX_BRANCH) + 1)]
-        self.proofs.fork(kind, one.peer.url, self.clock(), at, reason, ours, theirs)
-        self.tell(Event(kind, one.peer.url, at + 1, reason))
+        self.proofs.branches(kind, one.peer.url, self.clock(), at, ours, theirs)
+        self.tell(Event(kind, one.peer.url, at + 1))
 
 
 def opened(
@@ -226,7 +230,10 @@ def opened(
     PeerFailed where no peer gives the headers that lead from the trusted block to the genesis; ExportInvalid for a genesis, or a stored
     chain, that is another one; errors of `FollowedChain.open` and `create`.
     """
-    chain = FollowedChain.open(folder) if (folder / "chain.db").exists() else _begun(folder, engine, chain_id, trust, peers, genesis)
+    try:
+        chain = FollowedChain.open(folder)
+    except ChainMissing:
+        chain = _begun(folder, engine, chain_id, trust, peers, genesis)
     try:
         rules = chain.rules
         if (rules.engine, rules.chain_id, rules.period, rules.epoch) != (engine, chain_id, trust.period, trust.epoch):

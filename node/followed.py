@@ -13,7 +13,7 @@ from careseal import read_json
 from node import header
 from node.archive import Archive, ends, lock
 from node.engines import ENGINES
-from node.errors import ChainMissing, ChainUnwritable, ExportInvalid, SealInvalid
+from node.errors import ChainCorrupt, ChainMissing, ChainUnwritable, ExportInvalid, SealInvalid
 from node.execution import NewNodes
 from node.genesis import Rules, rules_of
 from node.header import Header
@@ -55,7 +55,7 @@ class FollowedChain(Archive):
 
     @classmethod
     def open(cls, directory: Path) -> FollowedChain:
-        """The chain that is in a folder. Errors as of `EmbeddedChain.open`."""
+        """The chain that is in a folder. Errors as of `EmbeddedChain.open`; ChainMissing also where it was not begun to its end."""
         if not (directory / FILE).is_file():
             raise ChainMissing(f"there is no chain in {directory}")
         descriptor = lock(directory)
@@ -64,7 +64,7 @@ class FollowedChain(Archive):
                 kept = read_json((directory / GENESIS).read_bytes())
                 rules = rules_of(kept["engine"], kept["genesis"])
             except (OSError, ValueError, KeyError, TypeError, ExportInvalid) as error:
-                raise ChainMissing(f"{directory / GENESIS} cannot be read: follow the chain anew, in another folder") from error
+                raise ChainCorrupt(f"{directory / GENESIS} cannot be read: follow the chain anew, in another folder") from error
             store = Store.open(directory, _hashing(rules.engine))
             try:
                 return cls(directory, store, descriptor, rules)

@@ -45,10 +45,10 @@ class ProofFiles:
         path = self._open.pop(block)
         _replace(path, read_json(path.read_bytes()) | {"ours": ours})
 
-    def fork(self, kind: str, peer: str, time: float, at: int, reason: str, ours: Sequence[Header], theirs: Sequence[Header]) -> None:
+    def branches(self, kind: str, peer: str, time: float, at: int, ours: Sequence[Header], theirs: Sequence[Header]) -> None:
         """Keep the sealed headers of two branches that both follow block `at`."""
         branches = {name: ["0x" + header.encode(one).hex() for one in branch] for name, branch in (("ours", ours), ("given", theirs))}
-        self._write({"kind": kind, "peer": peer, "time": int(time), "block": at + 1, "reason": reason, **branches})
+        self._write({"kind": kind, "peer": peer, "time": int(time), "block": at + 1, **branches})
 
     def _write(self, content: Mapping[str, Any]) -> Path | None:
         number = len(self.paths())

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 
 import forked
 import pytest
 from eth_account import Account
 from geth_network import GethNetwork, needs_geth, wait
+from lying_node import lying
 from world import World
 
 import anchoring.sender
-from anchoring.chain_state import confirmed
+from anchoring.chain_state import ChainState, confirmed
 from anchoring.network import NETWORK, read_network
 from contracts.calls import Consortium
 from node.client import connect
 from node.errors import NodeError
+from node.followed import FollowedChain
+from node.http_rpc import Listener
 from node.networks.plan import GENESIS
+from node.rpc import ReadRpc
 
 pytestmark = [pytest.mark.slow, needs_geth]
 
@@ -56,6 +61,35 @@ def test_a_chain_that_geth_made_is_re_executed_from_its_genesis(network: GethNet
     told = forked.here("node", "replay", made.json["file"], "--json", environment={}).json
     assert told["ok"] and told["error"] is None and len(told["validators"]) == 4
     assert told["blocks"] == made.json["blocks"] and told["transactions"] >= 5
+
+
+def test_an_auditors_follower_trusts_none_of_the_four(network: GethNetwork, hospital: World, tmp_path):
+    """One of them lies about a block; what the follower serves is what the contracts hold."""
+    hospital.settle()
+    trusted = read_network(network.folder / NETWORK)
+    with lying(network.url(4)) as liar:
+        liar.lie = lambda method, given, answer: (
+            answer | {"result": answer["result"] | {"stateRoot": "0x" + "11" * 32}}
+            if method == "eth_getBlockByNumber" and int(given[0], 16) == trusted.block and answer["result"] else answer
+        )  # fmt: skip
+        peers = [word for url in (liar.url, *map(network.url, (1, 2, 3))) for word in ("--peer", url)]
+        files = ("--network", network.folder / NETWORK, "--genesis", network.folder / GENESIS, "--state", tmp_path / "f")
+        made = forked.here("node", "follow", *files, *peers, "--once", "--json", environment={})
+    told = made.json
+    bad = [(event["kind"], event["peer"]) for event in told["events"] if event["kind"] not in ("failed", "reorganised")]
+    assert made.code == 1 and bad == [("lied", liar.url)]
+    assert told["block"] > trusted.block and len(told["validators"]) == 4 and len(told["proofs"]) == 1
+    with FollowedChain.open(tmp_path / "f") as chain:
+        listener = Listener(ReadRpc(chain).handle_bytes, "127.0.0.1", 0)
+        listener.start()
+        try:
+            with connect(listener.url, None, time.time) as own, connect(network.url(1), None, time.time) as theirs:
+                head = confirmed(own, trusted)
+                assert told["block"] - 3 <= head.number
+                for institution in ChainState(own, trusted, 0, head).terms():
+                    assert ChainState(own, trusted, institution, head).head() == ChainState(theirs, trusted, institution, head).head()
+        finally:
+            listener.close()
 
 
 def test_an_anchored_checkpoint_counts_already(network: GethNetwork, hospital: World):

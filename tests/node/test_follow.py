@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
+import forked
 import pytest
 from shown_chains import Branch, Final, Shown, garbage, serving
 
+import node.follow
+from anchoring.network import Network, encode_network
 from node import qbft
 from node.confirmation import Trust
-from node.errors import ChainMissing, ExportInvalid, PeerFailed
+from node.errors import ChainCorrupt, ChainMissing, ExportInvalid, PeerFailed
 from node.follow import BATCH, Followed, Follower, opened
 from node.followed import FollowedChain
 from node.header import from_rpc
@@ -66,15 +71,15 @@ class Following:
 
 
 def test_a_real_chain_is_followed_stored_resumed_and_served(tmp_path):
-    node = Shown(BLOCKS[:20])
-    with serving(node) as urls:
+    shown = Shown(BLOCKS[:20])
+    with serving(shown) as urls:
         with Following(tmp_path / "f", urls, trust=trust_of(17)) as following:
             assert following.all() == 19
-        node.blocks = BLOCKS
+        shown.blocks = BLOCKS
         with Following(tmp_path / "f", urls, trust=trust_of(17)) as following:
-            asked = node.asked
+            asked = shown.asked
             assert following.all() == len(BLOCKS) - 1 and following.events == []
-            assert node.asked - asked <= 3 * (2 + len(BLOCKS) // BATCH)
+            assert shown.asked - asked <= 3 * (2 + len(BLOCKS) // BATCH)
             assert following.chain.walk_at(len(BLOCKS) - 1).sealers.current == set(qbft.parse_extra(from_rpc(BLOCKS[-1])).validators)
             rpc = ReadRpc(following.chain)
 
@@ -139,7 +144,7 @@ def test_a_peer_that_hangs_lags_or_claims_blocks_that_it_has_not_is_passed_over(
         assert following.all() == len(BLOCKS) - 1
         states = [one.state for one in following.peers]
         assert "no answer within" in states[0] and "which it says it has" in states[2]
-        assert (states[1], states[3]) == ("lags behind", "agrees")
+        assert (states[1], states[3]) == ("lags", "agrees")
         assert not following.follower.behind
 
 
@@ -177,19 +182,19 @@ def lead_on(branch: Branch, blocks: int, **how) -> Branch:
 
 def test_the_heavier_branch_of_clique_is_gone_over_to_however_late(tmp_path, three):
     light, heavy = lead_on(three.copy(4), 3, out_of_turn=1), lead_on(three.copy(4), 3)
-    node, other = light.node(), heavy.node()
-    with serving(node, other) as urls, Following(tmp_path / "f", urls, branch=three) as following:
+    first, other = light.node(), heavy.node()
+    with serving(first, other) as urls, Following(tmp_path / "f", urls, branch=three) as following:
         assert following.all() == 7 and following.kinds() == ["reorganised"] and following.events[0].block == 5
-        assert following.chain.head == heavy.headers[-1] and following.peers[0].state.startswith("is on a branch after block 4")
+        assert following.chain.head == heavy.headers[-1] and following.peers[0].state == "branch"
         kept = following.proof()
         assert (len(kept["ours"]), len(kept["given"])) == (3, 2) and kept["kind"] == "reorganised"
         # A longer one that weighs no more changes nothing; one that does is gone over to.
-        node.blocks = lead_on(three.copy(4), 6, out_of_turn=1).node().blocks
+        first.blocks = lead_on(three.copy(4), 6, out_of_turn=1).node().blocks
         assert following.all() == 7
-        node.blocks = lead_on(three.copy(4), 7, out_of_turn=1).node().blocks
+        first.blocks = lead_on(three.copy(4), 7, out_of_turn=1).node().blocks
         assert following.all() == 11 and following.kinds() == ["reorganised"] * 2
         number = following.chain.head.number
-    with serving(node) as urls, Following(tmp_path / "f", urls, branch=three) as following:
+    with serving(first) as urls, Following(tmp_path / "f", urls, branch=three) as following:
         assert following.all() == number
 
 
@@ -249,10 +254,73 @@ def test_two_final_blocks_of_one_number_are_proof_against_the_validators(tmp_pat
         assert kept["ours"][0] != kept["given"][0] and (kept["kind"], kept["block"]) == ("fork", 4)
 
 
+@pytest.fixture
+def network_file(tmp_path):
+    """A network file that trusts block 13."""
+    trust = trust_of(13)
+    made = Network(
+        CHAIN["genesis"]["config"]["chainId"], "qbft", trust.period, trust.epoch, bytes(20), bytes(32), bytes(20), bytes(32), 13,
+        trust.block_hash, trust.sealers,
+    )  # fmt: skip
+    path = tmp_path / "network.json"
+    path.write_bytes(encode_network(made))
+    (tmp_path / "genesis.json").write_text(json.dumps(CHAIN["genesis"]))
+    return path
+
+
+def command(network_file, state, *peers):
+    files = "--network", network_file, "--genesis", network_file.with_name("genesis.json")
+    return "node", "follow", *files, "--state", state, "--once", *(word for url in peers for word in ("--peer", url))
+
+
+def test_killed_at_any_step_a_follower_goes_on_where_it_was(tmp_path, network_file):
+    def small():
+        node.follow.BATCH = 9
+
+    with serving(Shown(BLOCKS)) as urls:
+        killed, at, heads = True, 1, []
+        while killed:
+            state = tmp_path / str(at)
+            killed = forked.run(*command(network_file, state, *urls), kill_at=at, before=small).killed
+            with suppress(ChainMissing), FollowedChain.open(state) as chain:
+                heads.append(chain.head.number)
+            done = forked.run(*command(network_file, state, *urls), "--json").json
+            assert (done["ok"], done["block"], done["hash"]) == (True, 42, BLOCKS[42]["hash"])
+            at += 3
+    assert set(heads) >= {0, 42} and len(set(heads)) > 3 and heads == sorted(heads)
+
+
+def test_bad_arguments_end_with_one_line(tmp_path, network_file):
+    foreign = Branch([bytes([7]) * 32], 1_700_000_000).node()
+    with serving(foreign, Shown(BLOCKS), Shown([])) as (other, good, empty):
+        state = tmp_path / "f"
+        for peers, words in (
+            (["http://127.0.0.1:1"], "cannot be reached"), ([other], "does not give all blocks up to block 13"), (["none"], "check --peer"),
+            ([empty], "does not give all blocks"),
+        ):  # fmt: skip
+            outcome = forked.here(*command(network_file, state, *peers), environment={})
+            assert outcome.code == 2 and words in outcome.line()
+        network_file.with_name("genesis.json").write_text(json.dumps(CHAIN["genesis"] | {"timestamp": "0x1"}))
+        assert "another timestamp" in forked.here(*command(network_file, state, good), environment={}).line()
+        london = CHAIN["genesis"]["config"] | {"londonBlock": 0}
+        network_file.with_name("genesis.json").write_text(json.dumps(CHAIN["genesis"] | {"config": london}))
+        assert "only Berlin's rules" in forked.here(*command(network_file, state, good), environment={}).line()
+        network_file.with_name("genesis.json").write_text("[]")
+        assert "holds no genesis" in forked.here(*command(network_file, state, good), environment={}).line()
+        assert not state.exists()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            network_file.with_name("genesis.json").write_text(json.dumps(CHAIN["genesis"]))
+            serve = [word for word in command(network_file, state, good) if word != "--once"]
+            outcome = forked.here(*serve, "--port", taken.getsockname()[1], environment={})
+            assert outcome.code == 2 and "choose another port" in outcome.line()
+
+
 def test_a_damaged_folder_is_refused(tmp_path):
     with serving(Shown(BLOCKS[:5])) as urls:
         with Following(tmp_path / "f", urls) as following:
             following.all()
         (tmp_path / "f" / "genesis.json").write_text("{")
-        with pytest.raises(ChainMissing, match=r"genesis\.json cannot be read"):
+        with pytest.raises(ChainCorrupt, match=r"genesis\.json cannot be read"):
             Following(tmp_path / "f", urls)

@@ -40,7 +40,8 @@ def lying(upstream: str):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(node.answer(asked)).encode()
+            answers = [node.answer(one) for one in asked] if isinstance(asked, list) else node.answer(asked)
+            body = json.dumps(answers).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
