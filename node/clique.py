@@ -5,7 +5,7 @@ A confirmed block is never final: a fork of equal weight can take its place. Sou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -135,6 +135,11 @@ def fee_recipient(header: Header) -> bytes:
     return recover_sealer(header)
 
 
+def listed(header: Header) -> tuple[bytes, ...]:
+    """The sealers that a block at a multiple of the epoch lists. Errors: SealInvalid."""
+    return parse_extra(header.extra_data).signers
+
+
 def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
     """The sealer of one header, alone in a tuple. Errors: SealInvalid."""
     return (verify_seal(header, sealers, epoch=epoch),)
@@ -196,6 +201,11 @@ class Sealers:
         self.votes = {target: voters for target, voters in self.votes.items() if voters}
 
 
+def voted(sealers: Collection[bytes], epoch: int) -> Sealers:
+    """Those who may seal after a block at which no vote is pending."""
+    return Sealers(set(sealers), epoch)
+
+
 def confirm(headers: Headers, trust: Trust) -> Confirmation:
     """Why a block of the trusted number or later is confirmed: more than half of the sealers sealed it and its descendants.
 
@@ -212,7 +222,7 @@ def confirm(headers: Headers, trust: Trust) -> Confirmation:
     for _ in headers.before:
         next(steps)
     in_force, behind, enough = frozenset(sealers.current), dict[bytes, None](), -1
-    for at, sealer in enumerate(steps):
+    for at, (_, sealer) in enumerate(steps):
         if sealer in in_force:
             behind[sealer] = None
         if enough < 0 and 2 * len(behind) > len(in_force):
@@ -224,16 +234,35 @@ def confirm(headers: Headers, trust: Trust) -> Confirmation:
     return Confirmation(False, tuple(behind), len(in_force))
 
 
-def _sealed_by(sealers: Sealers, chain: Sequence[Header], period: int) -> Iterator[bytes]:
-    """The sealer of each header of a chain, once it is taken in."""
+def _sealed_by(sealers: Sealers, chain: Iterable[Header], period: int) -> Iterator[tuple[Header, bytes]]:
+    """Each header of a chain with its sealer, once it is taken in."""
     previous: Header | None = None
     for header in chain:
         if previous is not None:
             check_follows(block_hash(previous), previous.number, header)
             if header.timestamp < previous.timestamp + period:
                 raise Unconfirmed(f"block {header.number} comes before its time")
-        yield sealers.take_in(header)
+        yield header, sealers.take_in(header)
         previous = header
+
+
+def renew(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Trust:
+    """The newest block that counts and at which no vote was pending; all headers are read. Errors: SealInvalid, Unconfirmed."""
+    sealers, best = Sealers(set(trust.sealers), trust.epoch), trust
+    waiting: list[tuple[Trust, set[bytes]]] = []  # blocks that do not count yet, and who stands behind each
+    chain = (latest if number == latest.number else fetch(number) for number in range(trust.block + 1, latest.number + 1))
+    for header, sealer in _sealed_by(sealers, chain, trust.period):
+        if header.number == trust.block + 1:
+            check_follows(trust.block_hash, trust.block, header)
+        if not sealers.votes:
+            made = replace(trust, block=header.number, block_hash=block_hash(header), sealers=tuple(sorted(sealers.current)))
+            waiting.append((made, set()))
+        for place, (candidate, behind) in reversed(list(enumerate(waiting))):
+            behind |= {sealer}.intersection(candidate.sealers)
+            if 2 * len(behind) > len(candidate.sealers):
+                best, waiting = candidate, waiting[place + 1 :]
+                break
+    return best
 
 
 def collect(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Headers:
@@ -256,7 +285,7 @@ def collect(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Hea
     steps = _sealed_by(sealers, chain, trust.period)
     for _ in chain:
         in_force.append(frozenset(sealers.current))
-        sealed_by.append(next(steps))
+        sealed_by.append(next(steps)[1])
     for place in reversed(range(len(chain))):
         if 2 * len(in_force[place].intersection(sealed_by[place:])) > len(in_force[place]):
             return _cut(chain, place, sealed_by[place:], in_force[place])

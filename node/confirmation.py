@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from node.errors import Unconfirmed
 from node.header import Header
@@ -48,6 +48,21 @@ class Headers:
     after: tuple[Header, ...]
 
 
+class Voted(Protocol):
+    """Who may seal the next block, as votes in the headers that were taken in so far made it."""
+
+    current: set[bytes]
+
+    def copy(self) -> Self:
+        """One that can be led on without this one."""
+
+    def remember(self, headers: Sequence[Header]) -> None:
+        """Know who sealed these last headers, which nobody takes in."""
+
+    def take_in(self, header: Header) -> bytes:
+        """Take in the next header, whose vote counts from then on. Who gets the fees of its block. Errors: SealInvalid."""
+
+
 class Engine(Protocol):
     """How blocks of one consensus engine are hashed, sealed and confirmed."""
 
@@ -63,11 +78,22 @@ class Engine(Protocol):
     def fee_recipient(self, header: Header) -> bytes:
         """The account that contracts see as the coinbase of a block after the genesis. Errors: SealInvalid."""
 
+    def listed(self, header: Header) -> tuple[bytes, ...]:
+        """The accounts that may seal, as a genesis lists them. Errors: SealInvalid."""
+
     def verify_sealed(self, header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
         """The accounts that sealed one header, enough of them for a block. Errors: SealInvalid."""
 
     def confirm(self, headers: Headers, trust: Trust) -> Confirmation:
         """Why a block of the trusted number or later counts. Errors: SealInvalid; Unconfirmed for headers that do not suffice."""
+
+    def voted(self, sealers: Collection[bytes], epoch: int) -> Voted:
+        """Those who may seal after a block at which no vote is pending."""
+
+    def renew(self, latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Trust:
+        """The newest block that counts by now and can be trusted in the place of an older one, proved from that one. `fetch` and errors
+        as of `collect`, but that any number of headers may lie between.
+        """
 
     def collect(self, latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Headers:
         """The newest block that counts by now, out of a chain up to `latest`; `fetch` gives the header of a number.

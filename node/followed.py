@@ -12,13 +12,14 @@ from typing import Any
 from careseal import read_json
 from node import header
 from node.archive import Archive, ends, lock
+from node.confirmation import Voted
 from node.engines import ENGINES
 from node.errors import ChainCorrupt, ChainMissing, ChainUnwritable, ExportInvalid, SealInvalid
 from node.execution import NewNodes
 from node.genesis import Rules, rules_of
 from node.header import Header
 from node.store import FILE, Block, HashOf, Settings, Store
-from node.walk import ANCESTORS, Sealers, Step, Walk, sealers_of
+from node.walk import ANCESTORS, Step, Walk, sealers_of
 
 GENESIS = "genesis.json"
 _KEPT = 256  # of so many last blocks it is remembered who sealed after them: a reorganisation seldom goes further back
@@ -31,7 +32,7 @@ class FollowedChain(Archive):
         genesis, head = ends(store)
         super().__init__(directory, store, lock, genesis, head)
         self.rules = rules
-        self._sealers: dict[int, Sealers] = {}
+        self._sealers: dict[int, Voted] = {}
 
     @classmethod
     def create(cls, directory: Path, engine: str, genesis: Mapping[str, Any]) -> FollowedChain:
@@ -94,7 +95,7 @@ class FollowedChain(Archive):
         ancestors = deque(self.ancestors(number + 1), ANCESTORS)
         return Walk(self.rules, NewNodes(self.store), self.header(number), ancestors[0], self._sealers_after(number), ancestors)
 
-    def _sealers_after(self, number: int) -> Sealers:
+    def _sealers_after(self, number: int) -> Voted:
         """Who may seal after a block, from the votes since the last multiple of the epoch, where none was pending."""
         if number in self._sealers:
             return self._sealers[number]

@@ -31,6 +31,25 @@ class Rules:
 
 def rules_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
     """The rules in a genesis. ExportInvalid where they are not known, or others than Berlin's from the first block on."""
+    made = consensus_of(engine, genesis)
+    forks = {str(name).lower().removesuffix("block"): value for name, value in genesis["config"].items() if str(name).endswith("Block")}
+    late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, "muirglacier") and value is not None]
+    if "berlin" not in forks or late or any(number(value) for name, value in forks.items() if name in _BEFORE_BERLIN):
+        raise ExportInvalid("only Berlin's rules, from the first block on, can be replayed")
+    return made
+
+
+def engine_of(genesis: Mapping[str, Any]) -> str:
+    """The engine for which a genesis has settings. ExportInvalid where it is none that is known, or not one."""
+    config = genesis.get("config")
+    named = [name for name in ENGINES if isinstance(config, dict) and name in config]
+    if len(named) != 1:
+        raise ExportInvalid(f"the genesis has settings for none of the engines {' and '.join(ENGINES)}, or for both")
+    return named[0]
+
+
+def consensus_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
+    """The rules in a genesis by which blocks are sealed, whatever transactions mean. ExportInvalid where they cannot be read."""
     config = genesis.get("config")
     if engine not in ENGINES or not isinstance(config, dict):
         raise ExportInvalid(f"only chains of the engines {' and '.join(ENGINES)} can be replayed, with a genesis that has a config")
@@ -39,10 +58,6 @@ def rules_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
     if not isinstance(own, dict):
         raise ExportInvalid(f"the genesis has no settings for {engine}")
     settings = {str(name).lower(): value for name, value in own.items()}
-    forks = {name.removesuffix("block"): value for name, value in named.items() if name.endswith("block")}
-    late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, "muirglacier") and value is not None]
-    if "berlin" not in forks or late or any(number(value) for name, value in forks.items() if name in _BEFORE_BERLIN):
-        raise ExportInvalid("only Berlin's rules, from the first block on, can be replayed")
     period, epoch = ("period", "epoch") if engine == "clique" else ("blockperiodseconds", "epochlength")
     made = Rules(str(engine), number(named.get("chainid")), number(settings.get(period, 0)), number(settings.get(epoch, 30_000)))
     if made.epoch < 1 or made.chain_id < 1:

@@ -112,6 +112,11 @@ def fee_recipient(header: Header) -> bytes:
     return header.coinbase
 
 
+def listed(header: Header) -> tuple[bytes, ...]:
+    """The validators that every block lists: those that seal it. Errors: SealInvalid."""
+    return parse_extra(header).validators
+
+
 def verify_sealed(header: Header, sealers: Collection[bytes], epoch: int) -> tuple[bytes, ...]:
     """The validators that sealed a header, a quorum of `sealers`, which it lists. Errors: SealInvalid."""
     if set(parse_extra(header).validators) != set(sealers):
@@ -167,6 +172,11 @@ class Sealers:
                 self.votes = {target: those - {account} for target, those in self.votes.items()}
 
 
+def voted(sealers: Collection[bytes], epoch: int) -> Sealers:
+    """Those who may seal after a block at which no vote is pending."""
+    return Sealers(set(sealers), epoch)
+
+
 def confirm(headers: Headers, trust: Trust) -> Confirmation:
     """Why a block of the trusted number or later is final.
 
@@ -190,6 +200,12 @@ def confirm(headers: Headers, trust: Trust) -> Confirmation:
             raise Unconfirmed(f"block {header.number} has other validators, and seals of no more than a third of those before")
         known, number = listed, header.number
     return Confirmation(True, sealed, len(listed))
+
+
+def renew(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Trust:
+    """The latest block, with the validators that it lists. Errors: SealInvalid, Unconfirmed."""
+    confirm(collect(latest, fetch, trust), trust)
+    return replace(trust, block=latest.number, block_hash=block_hash(latest), sealers=tuple(sorted(listed(latest))))
 
 
 def collect(latest: Header, fetch: Callable[[int], Header], trust: Trust) -> Headers:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any
 
 from eth.abc import ReceiptAPI, SignedTransactionAPI
 
-from node import clique, execution, header, qbft
+from node import execution, header
+from node.confirmation import Voted
 from node.engines import ENGINES
 from node.errors import ExportInvalid
 from node.execution import NewNodes, Surroundings
@@ -21,18 +22,6 @@ ANCESTORS = 256
 _GAS_STEP = 1024  # a block's gas limit differs by less than this part from that before it
 
 
-class Sealers(Protocol):
-    """Who may seal the next block, as votes made it: `clique.Sealers` or `qbft.Sealers`."""
-
-    current: set[bytes]
-
-    def copy(self) -> Self: ...
-
-    def remember(self, headers: Sequence[Header]) -> None: ...
-
-    def take_in(self, header: Header) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """A block that holds: its header and hash, what it contains, the state nodes that are new with it, and who may seal the next one."""
@@ -42,7 +31,7 @@ class Step:
     transactions: tuple[SignedTransactionAPI, ...]
     receipts: tuple[ReceiptAPI, ...]
     nodes: dict[bytes, bytes]
-    sealers: Sealers
+    sealers: Voted
 
 
 @dataclass(slots=True)
@@ -53,7 +42,7 @@ class Walk:
     nodes: NewNodes
     head: Header
     hash: bytes
-    sealers: Sealers
+    sealers: Voted
     ancestors: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANCESTORS))  # hashes, that of the head first
 
     @classmethod
@@ -106,12 +95,10 @@ class Walk:
         return Surroundings(self.rules.chain_id, own.number, own.timestamp, own.difficulty, own.gas_limit, sealer, lambda: ancestors)
 
 
-def sealers_of(listing: Header, rules: Rules) -> Sealers:
+def sealers_of(listing: Header, rules: Rules) -> Voted:
     """Who may seal after a header that lists them, when no vote is pending: the genesis, or a block at a multiple of the epoch."""
-    if rules.engine == "clique":
-        made: Sealers = clique.Sealers(set(clique.parse_extra(listing.extra_data).signers), rules.epoch)
-    else:
-        made = qbft.Sealers(set(qbft.parse_extra(listing).validators), rules.epoch)
+    engine = ENGINES[rules.engine]
+    made = engine.voted(engine.listed(listing), rules.epoch)
     if not made.current:
         raise ExportInvalid("the genesis names nobody who seals")
     return made
