@@ -209,6 +209,25 @@ def test_an_expired_grant_is_refused(granted):
     assert made.code == 2 and "audit access 1, of Zhou, has expired: ask the institution for a new grant" in made.line()
 
 
+def test_a_grant_ends_by_the_chains_time_too(sealed):
+    """An auditor whose clock is set back, or wrong, opens nothing after the day."""
+    home, day = auditor(sealed), 86_400
+    until = time.strftime("%Y-%m-%d", time.gmtime(forked.fast_time() + day))
+    file = sealed.folder / "short.access"
+    sealed.ok("audit-access grant", "--to", home / "public.json", "--until", until, "-o", file)
+    assert forked.here("auditor", "take", file, "--home", home, environment={"CARESEAL_KEY_PASSPHRASE": OWN}).code == 0
+    sealed.ok("seal")
+    assert verify(sealed, home).code == 0
+
+    def three_days_later() -> None:
+        time.time = lambda: forked.fast_time() + 3 * day
+
+    sealed.change()
+    sealed.ok("seal", before=three_days_later)
+    made = verify(sealed, home)
+    assert made.code == 2 and "audit access 1, of Zhou, has expired" in made.line()
+
+
 def test_what_an_auditor_gives_wrongly_is_told_in_one_line(granted):
     world, home = granted
     other = world.folder / "other.json"
