@@ -7,16 +7,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import print_json, say
+from api.console import print_json, progress, say
+from api.evidence_commands import read_trusted
 from api.language import _
-from api.options import JsonOption, PassphraseOption
+from api.options import JsonOption, NetworkOption, PassphraseOption
 from api.passphrase import passphrase
+from node.errors import NetworkPlanInvalid
 
+if TYPE_CHECKING:
+    from web3 import Web3
+
+    from anchoring.network import Network
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help=_("The network file to write."))]
+RpcOption = Annotated[str, typer.Option("--rpc", metavar="URL", help=_("A node of the chain; it is not believed."))]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help=_("The network's folder."))]
 OnlyOption = Annotated[list[int] | None, typer.Option("--member", min=1, help=_("Only this member's node; may be repeated."))]
 
@@ -24,7 +34,9 @@ OnlyOption = Annotated[list[int] | None, typer.Option("--member", min=1, help=_(
 def app() -> typer.Typer:
     """The commands of `careseal network`."""
     made = typer.Typer(no_args_is_help=True, help=_("Networks of real engines: make one, run its nodes."))
-    commands: dict[str, Callable[..., None]] = {"create": create, "start": start, "stop": stop, "status": status, "run": run}
+    commands: dict[str, Callable[..., None]] = {
+        "create": create, "start": start, "stop": stop, "status": status, "run": run, "found": found, "renew": renew,
+    }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)
     return made
@@ -117,3 +129,48 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     serve(folder, member, passphrase(passphrase_file), stopping, found=found, told=lambda url: say("serving at {url}", url=url))
+
+
+def found(
+    file: FileArgument,
+    genesis: Annotated[Path, typer.Option("--genesis", help=_("The chain's genesis file."))],
+    rpc: RpcOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Found the consortium on a chain that runs already, of any engine: deploy the contracts and write the network file."""
+    from anchoring.renewal import found as founded
+    from node.exported import read_genesis
+
+    given = read_genesis(genesis)
+    _write(file, rpc, as_json, lambda w3, progress: founded(w3, given, progress))
+
+
+def renew(file: FileArgument, network: NetworkOption, rpc: RpcOption, as_json: JsonOption = False) -> None:
+    """Write a newer network file, whose sealers are those of now, proved from the older file."""
+    from anchoring.renewal import renewed
+
+    trusted = read_trusted(network)
+    _write(file, rpc, as_json, lambda w3, progress: renewed(w3, trusted, progress))
+
+
+def _write(file: Path, rpc: str, as_json: bool, make: Callable[[Web3, Callable[[int], None]], Network]) -> None:
+    """Write the network file that `make` gives at the node, where there is no file of the name yet."""
+    from anchoring.link import one_line_errors
+    from anchoring.network import encode_network
+    from ledger.files import write_durably
+    from node.client import connect
+
+    if file.exists():
+        raise NetworkPlanInvalid(f"{file} exists already: choose another name for the network file")
+    with connect(rpc, None, time.time) as w3, one_line_errors(), progress(not as_json) as rows:
+        made = make(w3, lambda blocks: rows("chain", blocks))
+    try:
+        write_durably(file, encode_network(made))
+    except OSError as error:
+        raise NetworkPlanInvalid(f"cannot write {file}: {error.strerror}") from error
+    sealers = ["0x" + sealer.hex() for sealer in made.sealers]
+    if as_json:
+        return print_json({"file": str(file), "chain_id": made.chain_id, "engine": made.engine, "block": made.block, "sealers": sealers})
+    say("{file}: chain {chain_id}, {engine}, trusts block {block} and {n} sealers", file=file, chain_id=made.chain_id, engine=made.engine,
+        block=made.block, n=len(sealers))  # fmt: skip
+    return say("compare its SHA-256 with the other members by telephone: {digest}", digest=sha256(file.read_bytes()).hexdigest())

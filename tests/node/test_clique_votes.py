@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from evidence_world import SEALERS, CliqueChain
@@ -211,3 +212,27 @@ def test_votes_count_as_geth_counts_them(steps):
             continue
         made.headers = before
         made.now = follow(made)
+
+
+def renewed(made: CliqueChain, upto: int):
+    """The trust of a network file that is renewed when so many blocks are there."""
+    by_number = {header.number: header for header in made.headers}
+    return clique.renew(made.headers[upto - 1], by_number.__getitem__, made.network().trust)
+
+
+def test_a_newer_block_is_trusted_once_it_counts_and_no_vote_was_pending():
+    made = chain(A, B, C)
+    trusted = made.network().trust
+    for who, vote in ((A, None), (B, (D, True)), (C, None), (A, (D, True)), (B, None), (C, None), (D, None), (A, None)):
+        made.seal(who, vote)
+    first = made.headers[0].number
+    found = [renewed(made, upto) for upto in range(1, 9)]
+    assert [one.block for one in found] == [
+        trusted.block, first, first, first,  # blocks 2 and 3 have a vote of B pending
+        first, first + 3, first + 4, first + 5,  # from block 4 on there are four sealers, of which three stand behind each
+    ]  # fmt: skip
+    assert set(found[0].sealers) == {A, B, C} and set(found[-1].sealers) == {A, B, C, D}
+    assert all(clique.block_hash(made.headers[one.block - first]) == one.block_hash for one in found[1:])
+    made.headers[2] = replace(made.headers[2], parent_hash=bytes(32))
+    with pytest.raises(Unconfirmed, match="does not follow"):
+        renewed(made, 8)
