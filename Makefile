@@ -1,4 +1,4 @@
-.PHONY: demo test check bench engines lock artifacts clean
+.PHONY: demo demo-network test check bench engines lock artifacts clean
 
 PY := .venv/bin/python
 RUN := .venv/run.stamp
@@ -24,6 +24,10 @@ $(DEV): requirements-dev.txt requirements-chainpoint.txt pyproject.toml
 
 demo: $(RUN)
 	$(PY) -m api.cli demo
+
+demo-network: $(RUN)
+	PATH="$$PATH:$$(go env GOPATH 2>/dev/null)/bin"; export PATH; command -v geth >/dev/null || $(MAKE) engines; \
+	$(PY) -m api.cli demo --network --folder demo-network
 
 test: $(DEV)
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -53,4 +57,4 @@ artifacts: $(DEV)
 	$(PY) -m anchoring.page
 
 clean:
-	rm -rf .venv demo-homes build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo-homes demo-network build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -42,18 +42,27 @@ def run(
         gateway = Gateway(ipc.send, plan.chain_id, plan.gas_limit, _Founded(network / NETWORK))
         listener = Listener(gateway.handle_bytes, "127.0.0.1", member.rpc_port)
         listener.start()
-        watchdog = Watchdog(ipc, member.sealer, plan.period, random.random)
+        neighbours = [other.enode for other in plan.members if other != member]
+        watchdog, unwatched = Watchdog(ipc, member.sealer, plan.period, random.random, neighbours), threading.Event()
+        watching = threading.Thread(target=_watch, args=(watchdog, unwatched), name="watchdog", daemon=True)
+        watching.start()
         try:
             announce(own, os.getpid(), listener.url, ipc.path)
             if found and not (network / NETWORK).exists():
                 write_durably(network / NETWORK, encode_network(_found(ipc, plan)))
             told(listener.url)
             while not stop.wait(_LOOK_SECONDS):
-                watchdog.look(time.monotonic())
                 if (code := ended()) is not None:
                     raise EngineFailed(f"geth ended by itself ({code}): see {own / 'geth.log'}, then start it again; nothing is lost")
         finally:
+            unwatched.set()
+            watching.join()
             listener.close()
+
+
+def _watch(watchdog: Watchdog, unwatched: threading.Event) -> None:
+    while not unwatched.wait(_LOOK_SECONDS):
+        watchdog.look(time.monotonic())
 
 
 class _Founded:

@@ -509,11 +509,14 @@ def demo(
     folder: Annotated[Path, typer.Option("--folder", help=_("Where the demo's homes and databases are left; emptied first."))] = Path(
         "demo-homes"
     ),
+    network: Annotated[
+        bool, typer.Option("--network", help=_("The other demo: four institutions on real geth nodes (make engines builds geth)."))
+    ] = False,
 ) -> None:
     """Watch records being sealed, altered behind the application's back, and found."""
     from api.demo import run_demo
 
-    raise typer.Exit(run_demo(folder))
+    raise typer.Exit(run_demo(folder, network=network))
 
 
 def _say_chain_is_inside() -> None:

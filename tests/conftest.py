@@ -198,4 +198,5 @@ def postgres() -> Iterator[PostgresServer]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first: at the end nobody waits for one of them alone."""
-    items.sort(key=lambda item: not item.path.stem.startswith(("test_geth_network", "test_killed", "test_hold_commands", "test_bad_input")))
+    longest = ("test_geth_network", "test_killed", "test_hold_commands", "test_bad_input", "test_demo_network")
+    items.sort(key=lambda item: not item.path.stem.startswith(longest))

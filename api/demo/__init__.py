@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from api.console import Timer, err, say
-from api.demo import attacks, people, proofs
+from api.demo import attacks, consortium, people, proofs
 from api.demo.stage import Demo
 from api.language import _
 
@@ -28,8 +28,20 @@ STEPS = (
 )
 
 
-def run_demo(folder: Path) -> int:
-    """Run the demo in `folder`, which is emptied first; returns the exit code."""
+NETWORK_STEPS = (
+    consortium.four_nodes,
+    consortium.four_hospitals,
+    attacks.amendment,
+    attacks.alteration,
+    consortium.node_killed,
+    consortium.node_back,
+    consortium.auditor_follows,
+    consortium.evidence_and_end,
+)
+
+
+def run_demo(folder: Path, *, network: bool = False) -> int:
+    """Run the demo in `folder`, which is emptied first, or the one with a `network` of real nodes; returns the exit code."""
     marker = folder / ".careseal-demo"
     if folder.exists() and any(folder.iterdir()) and not marker.exists():
         err.print(_("careseal: {folder} is not a folder of the demo: name another with --folder").format(folder=folder), markup=False)
@@ -38,7 +50,11 @@ def run_demo(folder: Path) -> int:
     folder.mkdir(parents=True)
     marker.touch()
     timer, demo = Timer(), Demo(folder)
-    for step in STEPS:
-        step(demo)
+    try:
+        for step in NETWORK_STEPS if network else STEPS:
+            step(demo)
+    finally:
+        if network:
+            consortium.stop(demo)
     say("\nThe demo took {seconds:.0f} s.", seconds=timer.seconds)
     return 1 if demo.failed else 0

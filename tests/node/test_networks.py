@@ -172,32 +172,33 @@ class StillNode:
 
 ME = b"\x11" * 20
 PATIENCE = 1.5 * STILL_SECONDS
+GIVEN_UP = ["miner_stop", "debug_setHead", "admin_removePeer", "admin_addPeer"]
 
 
 def test_the_watchdog_gives_up_its_own_block_once_and_seals_again_on_the_next():
     node = StillNode("0x" + ME.hex())
-    dog = Watchdog(node, ME, 1, lambda: 0.5)
+    dog = Watchdog(node, ME, 1, lambda: 0.5, ["enode://a"])
     assert not any(dog.look(now) for now in range(int(PATIENCE)))
-    assert dog.look(PATIENCE + 1) and node.head == 4 and node.asked == ["miner_stop", "debug_setHead"]
-    assert not dog.look(PATIENCE + 2) and node.asked[2:] == []
+    assert dog.look(PATIENCE + 1) and node.head == 4 and node.asked == GIVEN_UP
+    assert not dog.look(PATIENCE + 2) and node.asked[4:] == []
     node.head = 6  # a neighbour's chain came in
     dog.look(PATIENCE + 3)
-    assert node.asked[2:] == ["miner_start"]
+    assert node.asked[4:] == ["miner_start"]
 
 
 def test_the_watchdog_seals_again_where_no_neighbour_helped():
     node = StillNode("0x" + ME.hex())
-    dog = Watchdog(node, ME, 1, lambda: 0.5)
+    dog = Watchdog(node, ME, 1, lambda: 0.5, ["enode://a"])
     dog.look(0)
     assert dog.look(PATIENCE + 1)
     dog.look(PATIENCE + 2 + SYNC_SECONDS)
-    assert node.asked == ["miner_stop", "debug_setHead", "miner_start"]
+    assert node.asked == [*GIVEN_UP, "miner_start"]
 
 
 @pytest.mark.parametrize(("signer", "peers"), [("0x" + "22" * 20, 3), ("0x" + ME.hex(), 0)])
 def test_the_watchdog_gives_up_nobody_elses_block_and_none_without_neighbours(signer, peers):
     node = StillNode(signer, peers)
-    dog = Watchdog(node, ME, 1, lambda: 0.5)
+    dog = Watchdog(node, ME, 1, lambda: 0.5, ["enode://a"])
     assert not any(dog.look(now) for now in range(0, 200, 5)) and node.asked == []
 
 
@@ -206,7 +207,7 @@ def test_the_watchdog_outlives_a_node_that_does_not_answer():
         def ask(self, *_: object):
             raise EngineFailed("no answer")
 
-    assert not Watchdog(Silent(), ME, 1, lambda: 0.5).look(0.0)
+    assert not Watchdog(Silent(), ME, 1, lambda: 0.5, []).look(0.0)
 
 
 def test_keys_are_on_no_command_line(folder):
