@@ -42,7 +42,10 @@ class Sender:
         try:
             digest = self.w3.eth.send_raw_transaction(signed.raw_transaction)
         except Web3Exception as error:
-            raise AnchoringError(f"the chain did not take the transaction: {first_line(error)}") from error
+            # Another node may have it from the one that it was sent to first.
+            if "already known" not in str(error).lower():
+                raise AnchoringError(f"the chain did not take the transaction: {first_line(error)}") from error
+            digest = signed.hash
         receipt = self.wait(lambda: self._receipt(digest))
         if receipt["status"] != 1:
             dry_run(self.w3, transaction, self.account, receipt["blockNumber"] - 1)

@@ -126,7 +126,7 @@ def init(
     home: HomeOption,
     name: Annotated[str, typer.Option("--name", help=_("The institution's name."))],
     chain: Annotated[
-        str | None, typer.Option("--chain", help=_("Folder or URL of the chain to join or create; default: inside the home."))
+        str | None, typer.Option("--chain", help=_("The chain's folder, or its nodes' URLs with commas between; default: inside the home."))
     ] = None,
     network: Annotated[Path | None, typer.Option("--network", help=_("The consortium's network file, needed with a URL."))] = None,
     mirror: Annotated[

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -24,12 +25,14 @@ from node.server import read_endpoint
 REQUEST_SECONDS = 30.0
 PROBE_SECONDS = 3.0
 LOCK_SECONDS = 15.0
+Answer = TypeVar("Answer")
 
 
 @contextmanager
 def connect(target: str | Path, sealer_key: Callable[[], bytes] | None, clock: Callable[[], float], *,
             wait: float = LOCK_SECONDS) -> Iterator[Web3]:
-    """Yield a web3.py connection to the chain that `target` names: an http(s) URL, or an embedded chain's directory.
+    """Yield a web3.py connection to the chain that `target` names: http(s) URLs with commas between them, of which the first that
+    answers is asked, or an embedded chain's directory.
 
     A directory that a process serves is reached through that process. Otherwise it is opened here under its lock, for
     as long as the context lasts, and eth_sendRawTransaction then seals before it returns; `sealer_key` is asked for the
@@ -39,7 +42,8 @@ def connect(target: str | Path, sealer_key: Callable[[], bytes] | None, clock: C
     Errors, here and from every later request: NodeUnreachable for connections; here also those of `EmbeddedChain.open`.
     """
     if isinstance(target, str) and "://" in target:
-        provider = _reach(target, requests.Session(), None)
+        urls = target.split(",")
+        provider = _Several(urls) if len(urls) > 1 else _reach(target, requests.Session(), None)
         try:
             yield _web3(provider)
         finally:
@@ -145,6 +149,41 @@ class NodeProvider(HTTPProvider):
         if isinstance(error, requests.ConnectionError):
             return NodeUnreachable(f"{self._shown} cannot be reached; start the node or check the address")
         return NodeUnreachable(f"{self._shown} does not answer as a node does; check the address")
+
+
+class _Several(JSONBaseProvider):
+    """web3.py's way to the first of several nodes that answers. It stays with that one until it does not answer any more."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        super().__init__()
+        self._urls = deque(urls)
+        self._chosen: NodeProvider | None = None
+        self._ask(lambda provider: None)
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        return self._ask(lambda provider: provider.make_request(method, params))
+
+    def make_batch_request(self, batch_requests: list[tuple[RPCEndpoint, Any]]) -> list[RPCResponse] | RPCResponse:
+        return self._ask(lambda provider: provider.make_batch_request(batch_requests))
+
+    def close(self) -> None:
+        if self._chosen is not None:
+            self._chosen.close()
+        self._chosen = None
+
+    def _ask(self, ask: Callable[[NodeProvider], Answer]) -> Answer:
+        """What the chosen node answers, else the next one that does. NodeUnreachable of the last one where none does."""
+        left = len(self._urls)
+        while True:
+            try:
+                self._chosen = self._chosen or _reach(self._urls[0], requests.Session(), None)
+                return ask(self._chosen)
+            except NodeUnreachable:
+                self.close()
+                self._urls.rotate(-1)
+                left -= 1
+                if not left:
+                    raise
 
 
 def _reach(url: str, session: requests.Session, genesis: str | None, seconds: float = REQUEST_SECONDS) -> NodeProvider:

@@ -130,6 +130,18 @@ def test_a_killed_node_stops_nobody_else_and_comes_back(network: GethNetwork, ho
     hospital.settle()
 
 
+def test_with_several_nodes_named_a_hospital_goes_on_when_its_own_is_killed(network: GethNetwork, tmp_path):
+    made = network.world(tmp_path / "third", 3)
+    made.chain = f"{network.url(3)},{network.url(1)}"
+    made.set("chain", made.chain)
+    made.ok("seal")
+    network.kill(3)
+    made.change()
+    made.ok("seal")
+    made.check(counted=False)
+    network.start(3)
+
+
 def test_a_stopped_chain_loses_nothing_and_goes_on(network: GethNetwork, hospital: World, monkeypatch):
     network.kill(3, 4)
     hospital.change([("UPDATE visit SET note=note || '!' WHERE visit_id=1",)])

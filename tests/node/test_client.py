@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -16,6 +17,8 @@ from node.client import connect
 from node.embedded import EmbeddedChain
 from node.errors import ChainLocked, ChainMissing, NodeUnreachable
 from node.header import block_hash, from_rpc
+from node.http_rpc import Listener
+from node.rpc import Rpc
 from node.server import ENDPOINT, Server, serve
 
 
@@ -35,6 +38,45 @@ def web3(request, path):
     with serve(path, SEALER_KEY, Hurried()) as server, connect(server.url if by_url else path, None, Hurried()) as connection:
         assert connection.provider.endpoint_uri == server.url
         yield connection
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_of_several_nodes_the_next_is_asked_when_one_ends(path):
+    """Both serve one chain, as two nodes of a network do."""
+    with EmbeddedChain.open(path, SEALER_KEY, Hurried()) as chain:
+        asked, ended = [], set()
+
+        def node(name: str) -> Listener:
+            def answer(body: bytes) -> bytes:
+                asked.append(name)
+                if name in ended:
+                    sys.exit()  # ends the thread of the connection without an answer
+                return Rpc(chain, chain.seal).handle_bytes(body)
+
+            return Listener(answer, "127.0.0.1", 0)
+
+        nodes = node("first"), node("second")
+        try:
+            for one in nodes:
+                one.start()
+            urls = ",".join(one.url for one in nodes)
+            with connect(f"http://127.0.0.1:1,{urls}", None, Hurried()) as web3:
+                assert web3.eth.block_number == 0 and set(asked) == {"first"}
+                ended.add("first")
+                assert web3.eth.chain_id == CHAIN_ID and asked[-1] == "second"
+                ended.clear()
+                assert web3.eth.block_number == 0 and asked[-1] == "second"
+                ended.update(("first", "second"))
+                with pytest.raises(NodeUnreachable, match="cannot be reached"):
+                    _ = web3.eth.block_number
+                ended.remove("first")
+                assert web3.eth.block_number == 0 and asked[-1] == "first"
+            ended.add("first")
+            with pytest.raises(NodeUnreachable, match="cannot be reached"), connect(urls, None, Hurried()):
+                pass
+        finally:
+            for one in nodes:
+                one.close()
 
 
 def test_a_contract_is_deployed_called_and_proved(web3, sender):
