@@ -19,7 +19,7 @@ from node.confirmation import Trust
 from node.errors import EngineFailed
 from node.http_rpc import Listener
 from node.networks.plan import Plan, read_plan
-from node.networks.running import Ipc, running
+from node.networks.running import Ipc, check_geth, running
 from node.networks.runs import alone, announce
 from node.networks.watchdog import Watchdog
 
@@ -36,6 +36,7 @@ def run(
     ChainError where the gateway's port is taken, KeystoreUnreadable for another passphrase.
     """
     plan = read_plan(network)
+    check_geth(plan)
     member = plan.member(number)
     own = network / member.folder
     with alone(own), running(network, plan, member, passphrase) as (ipc, ended):

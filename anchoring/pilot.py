@@ -15,7 +15,7 @@ from pathlib import Path
 from anchoring.network import NETWORK
 from node.errors import EngineFailed
 from node.networks.plan import Member, Plan, read_plan
-from node.networks.running import STOP_SECONDS, Ipc, found_geth
+from node.networks.running import STOP_SECONDS, Ipc, check_geth, found_geth
 from node.networks.runs import runs
 
 START_SECONDS = 120.0
@@ -41,6 +41,7 @@ def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequen
     EngineFailed with the last words of a node that ended; then those that this call started are stopped again.
     """
     plan = read_plan(network)
+    check_geth(plan)
     found_geth()
     chosen = [plan.member(number) for number in only] if only else list(plan.members)
     idle = [member for member in chosen if runs(network / member.folder) is None]

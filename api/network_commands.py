@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -35,7 +36,7 @@ def app() -> typer.Typer:
     """The commands of `careseal network`."""
     made = typer.Typer(no_args_is_help=True, help=_("Networks of real engines: make one, run its nodes."))
     commands: dict[str, Callable[..., None]] = {
-        "create": create, "start": start, "stop": stop, "status": status, "run": run, "found": found, "renew": renew,
+        "create": create, "key": key, "start": start, "stop": stop, "status": status, "run": run, "found": found, "renew": renew,
     }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)
@@ -53,6 +54,7 @@ def create(
     chain_id: Annotated[int | None, typer.Option("--chain-id", min=1, max=2**53 - 1, help=_("Default: a random one."))] = None,
     p2p_port: Annotated[int, typer.Option("--peer-port", min=1, max=65535, help=_("The first member's port for peers."))] = 30303,
     rpc_port: Annotated[int, typer.Option("--rpc-port", min=1, max=65535, help=_("The first member's port on loopback."))] = 8545,
+    engine: Annotated[str, typer.Option("--engine", help=_("geth (Clique, for pilots) or besu (QBFT, for production)."))] = "geth",
     passphrase_file: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,14 +64,18 @@ def create(
     from node import clique
     from node.networks.create import create as write
     from node.networks.create import members
-    from node.networks.plan import Plan
+    from node.networks.plan import BESU, GETH, Plan
 
     chosen = members(member, host or [], p2p_port, rpc_port)
-    plan = Plan(chain_id or 1_000_000 + secrets.randbits(32), period, clique.EPOCH, gas_limit, int(time.time()), chosen)
+    if engine not in (GETH, BESU):
+        raise NetworkPlanInvalid(f"--engine {engine}: give geth or besu")
+    plan = Plan(chain_id or 1_000_000 + secrets.randbits(32), period, clique.EPOCH, gas_limit, int(time.time()), chosen, engine)
     made = write(folder, plan, passphrase(passphrase_file, create=True))
     if as_json:
         return print_json({"chain_id": made.chain_id, "members": [m.name for m in made.members]})
     say("network {chain_id} of {count} members in {folder}", chain_id=made.chain_id, count=len(made.members), folder=folder)
+    if engine == BESU:
+        return say("each member starts its node with start.sh; then careseal network found founds the consortium")
     return say("start it with careseal network start {folder}", folder=folder)
 
 
@@ -129,6 +135,25 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     serve(folder, member, passphrase(passphrase_file), stopping, found=found, told=lambda url: say("serving at {url}", url=url))
+
+
+def key(
+    folder: FolderArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("A new file, which only this user can read; best in memory."))],
+    member: Annotated[int, typer.Option("--member", min=1, help=_("The member's number."))],
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Write the key of a member's Besu node in clear, for the node to read: take the file away after its start."""
+    from node.networks.create import SEALER_KEY
+    from node.networks.keystore import read_key
+    from node.networks.plan import read_plan
+
+    opened = read_key(folder / read_plan(folder).member(member).folder / SEALER_KEY, passphrase(passphrase_file))
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
+            target.write("0x" + opened.hex())
+    except OSError as error:
+        raise NetworkPlanInvalid(f"cannot write {file}: {error.strerror}") from error
 
 
 def found(

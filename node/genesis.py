@@ -32,7 +32,8 @@ class Rules:
 def rules_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
     """The rules in a genesis. ExportInvalid where they are not known, or others than Berlin's from the first block on."""
     made = consensus_of(engine, genesis)
-    forks = {str(name).lower().removesuffix("block"): value for name, value in genesis["config"].items() if str(name).endswith("Block")}
+    named = {str(name).lower(): value for name, value in genesis["config"].items()}
+    forks = {name.removesuffix("block"): value for name, value in named.items() if name.endswith(("block", "time"))}
     late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, "muirglacier") and value is not None]
     if "berlin" not in forks or late or any(number(value) for name, value in forks.items() if name in _BEFORE_BERLIN):
         raise ExportInvalid("only Berlin's rules, from the first block on, can be replayed")

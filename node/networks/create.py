@@ -6,14 +6,15 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from coincurve import PrivateKey
 
 from node.errors import NetworkPlanInvalid
-from node.networks import geth
+from node.networks import besu, geth
 from node.networks.keystore import WORK, encrypted
-from node.networks.plan import GENESIS, MAX_MEMBERS, PLAN, Member, Plan, encode_plan
+from node.networks.plan import BESU, GENESIS, MAX_MEMBERS, PLAN, Member, Plan, encode_plan
 from node.signature import account_of
 
 SEALER_KEY, NODE_KEY = "keystore/sealer.json", "node-key.json"
@@ -40,14 +41,12 @@ def create(folder: Path, plan: Plan, passphrase: bytes, random: Callable[[int], 
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(mode=0o700, parents=True)
-        members = tuple(_with_keys(part, member, passphrase, random, work) for member in plan.members)
-        made = Plan(plan.chain_id, plan.period, plan.epoch, plan.gas_limit, plan.created, members)
-        (part / GENESIS).write_bytes(geth.genesis(made))
+        members = tuple(_with_keys(part, member, plan.engine, passphrase, random, work) for member in plan.members)
+        made = replace(plan, members=members)
+        for path, content in (_of_besu(made) if plan.engine == BESU else _of_geth(made)).items():
+            (part / path).write_bytes(content)
         for member in members:
-            own = part / member.folder
-            (own / "config.toml").write_bytes(geth.config(made, member))
-            (own / "start.sh").write_text(_start_script(member))
-            (own / "start.sh").chmod(0o700)
+            (part / member.folder / "start.sh").chmod(0o700)
         (part / "README.txt").write_text(_README)
         (part / PLAN).write_bytes(encode_plan(made))
         os.sync()
@@ -85,12 +84,31 @@ def _check(plan: Plan) -> None:
         raise NetworkPlanInvalid("period and epoch are at least 1, the gas limit at least 5000000, the chain id at least 1")
 
 
-def _with_keys(part: Path, member: Member, passphrase: bytes, random: Callable[[int], bytes], work: int) -> Member:
+def _of_geth(plan: Plan) -> dict[str, bytes]:
+    made = {GENESIS: geth.genesis(plan)}
+    for member in plan.members:
+        made[f"{member.folder}/config.toml"] = geth.config(plan, member)
+        made[f"{member.folder}/start.sh"] = _start_script(member)
+    return made
+
+
+def _of_besu(plan: Plan) -> dict[str, bytes]:
+    made = {GENESIS: besu.genesis(plan), "compose.yaml": besu.compose(plan)}
+    for member in plan.members:
+        made |= {f"{member.folder}/{name}": content for name, content in besu.files(plan, member).items()}
+        made[f"{member.folder}/kubernetes.yaml"] = besu.kubernetes(plan, member)
+        made[f"{member.folder}/start.sh"] = _besu_start_script(member)
+    return made
+
+
+def _with_keys(part: Path, member: Member, engine: str, passphrase: bytes, random: Callable[[int], bytes], work: int) -> Member:
     own = part / member.folder
     own.mkdir(mode=0o700)
     (own / SEALER_KEY).parent.mkdir(mode=0o700)
-    sealer, node = PrivateKey(random(32)), PrivateKey(random(32))
-    for name, key in ((SEALER_KEY, sealer), (NODE_KEY, node)):
+    sealer = PrivateKey(random(32))
+    node = sealer if engine == BESU else PrivateKey(random(32))  # a validator of Besu is known by its node's key
+    keys = {SEALER_KEY: sealer} if node is sealer else {SEALER_KEY: sealer, NODE_KEY: node}
+    for name, key in keys.items():
         (own / name).write_bytes(encrypted(key.secret, passphrase, work))
     return Member(
         member.number, member.name, account_of(sealer.public_key), node.public_key.format(compressed=False)[1:], member.host,
@@ -98,11 +116,30 @@ def _with_keys(part: Path, member: Member, passphrase: bytes, random: Callable[[
     )  # fmt: skip
 
 
-def _start_script(member: Member) -> str:
-    return (
+def _start_script(member: Member) -> bytes:
+    text = (
         "#!/bin/sh\n"
         f"# Runs the node of {shlex.quote(member.name)} until it is stopped. Needs careseal and geth {geth.VERSION} on the PATH and the\n"
         "# passphrase, from CARESEAL_PASSPHRASE_FILE or as for every command.\n"
         'cd "$(dirname "$0")/.." || exit 2\n'
         f'exec careseal network run . --member {member.number} "$@"\n'
     )
+    return text.encode()
+
+
+def _besu_start_script(member: Member) -> bytes:
+    text = (
+        "#!/bin/sh\n"
+        f"# Runs the node of {shlex.quote(member.name)} until it is stopped. Needs careseal and Besu on the PATH and the passphrase, from\n"
+        "# CARESEAL_PASSPHRASE_FILE or as for every command. The key is in memory only, readable by this user, while the node runs.\n"
+        'cd "$(dirname "$0")/.." || exit 2\n'
+        'keys=$(mktemp -d /dev/shm/careseal.XXXXXX) || exit 2\n'
+        'key=$keys/key\n'
+        "trap 'kill \"$node\" 2>/dev/null; wait; rm -rf \"$keys\"' EXIT\n"
+        "trap 'exit 143' INT TERM\n"
+        f'careseal network key . "$key" --member {member.number} || exit 2\n'
+        f'{besu.start_command(member)} "$@" &\n'
+        "node=$!\n"
+        'wait "$node"\n'
+    )
+    return text.encode()

@@ -13,7 +13,7 @@ from node.errors import NetworkPlanInvalid
 
 PLAN = "network-plan.json"
 GENESIS = "genesis.json"
-ENGINE = "geth"
+GETH, BESU = "geth", "besu"
 MAX_BYTES = 1 << 20
 MAX_MEMBERS = 100
 _FORMAT = "network-plan/1"
@@ -45,7 +45,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A network of geth nodes, which seal by Clique. `created` is the genesis block's time, seconds since 1970 UTC."""
+    """A network of geth nodes, which seal by Clique, or of Besu nodes, which seal by QBFT: there a member's two keys are one.
+
+    `created` is the genesis block's time, seconds since 1970 UTC.
+    """
 
     chain_id: int
     period: int  # seconds
@@ -53,6 +56,7 @@ class Plan:
     gas_limit: int
     created: int
     members: tuple[Member, ...]
+    engine: str = GETH
 
     def member(self, number: int) -> Member:
         """The member of this number. NetworkPlanInvalid where there is none."""
@@ -68,7 +72,7 @@ def encode_plan(plan: Plan) -> bytes:
          "rpc_port": m.rpc_port}
         for m in plan.members
     ]  # fmt: skip
-    values = {"careseal": _FORMAT, "engine": ENGINE, "chain_id": plan.chain_id, "period": plan.period, "epoch": plan.epoch,
+    values = {"careseal": _FORMAT, "engine": plan.engine, "chain_id": plan.chain_id, "period": plan.period, "epoch": plan.epoch,
               "gas_limit": plan.gas_limit, "created": plan.created, "members": members}  # fmt: skip
     return json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -85,11 +89,11 @@ def decode_plan(data: bytes) -> Plan:
         members = tuple(_member(number, value) for number, value in enumerate(listed, 1))
         engine = values.pop("engine")
         numbers = {name: _number(values.pop(name), 2**53 - 1) for name in ("chain_id", "period", "epoch", "gas_limit", "created")}
-        if values or engine != ENGINE or not all(numbers.values()):
+        if values or engine not in (GETH, BESU) or not all(numbers.values()):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NetworkPlanInvalid(f"{PLAN} is damaged or another version's: put back the one that careseal network create wrote") from error
-    return Plan(members=members, **numbers)
+    return Plan(members=members, engine=engine, **numbers)
 
 
 def read_plan(folder: Path) -> Plan:

@@ -21,7 +21,7 @@ from node.errors import EngineFailed
 from node.networks import geth
 from node.networks.create import NODE_KEY, SEALER_KEY
 from node.networks.keystore import read_key
-from node.networks.plan import GENESIS, Member, Plan
+from node.networks.plan import GENESIS, GETH, Member, Plan
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -71,6 +71,12 @@ class Ipc:
             return answer["result"]
         except (ValueError, KeyError, TypeError) as error:
             raise EngineFailed(f"the node gave no usable answer to {method}: look at its log") from error
+
+
+def check_geth(plan: Plan) -> None:
+    """EngineFailed where a network's nodes are none that are run here."""
+    if plan.engine != GETH:
+        raise EngineFailed("only networks of geth are run by careseal: start this one with each member's start.sh, or with compose.yaml")
 
 
 @contextmanager

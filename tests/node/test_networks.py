@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
+import forked
 import pytest
+from coincurve import PrivateKey, PublicKey
 
-from node import clique
+from node import clique, strict_rlp
 from node.errors import EngineFailed, KeystoreUnreadable, NetworkPlanInvalid
-from node.networks import geth
+from node.genesis import rules_of
+from node.networks import besu, geth
 from node.networks.create import NODE_KEY, SEALER_KEY, create, members
 from node.networks.keystore import read_key
 from node.networks.plan import PLAN, Plan, decode_plan, encode_plan, read_plan
 from node.networks.runs import alone, announce, runs
 from node.networks.watchdog import STILL_SECONDS, SYNC_SECONDS, Watchdog
 from node.signature import account_of
+from node.walk import Walk
 
 NAMES = ["First Hospital", "第二医院", "It's \"third\"; $(id)"]
 SECRET = b"correct horse"
+OPENED = {"CARESEAL_PASSPHRASE": SECRET.decode()}
 
 
 def planned(names=NAMES, hosts=(), p2p_port=30303, rpc_port=8545, **changes) -> Plan:
@@ -49,8 +58,6 @@ def test_a_folder_holds_each_members_part(folder):
 
 
 def test_keys_open_under_the_passphrase_only_and_are_nowhere_in_clear(folder):
-    from coincurve import PrivateKey
-
     for member in read_plan(folder).members:
         sealer, node = (read_key(folder / member.folder / name, SECRET) for name in (SEALER_KEY, NODE_KEY))
         assert account_of(PrivateKey(sealer).public_key) == member.sealer
@@ -72,8 +79,6 @@ def test_a_damaged_keystore_is_named(tmp_path, content):
 
 
 def test_start_scripts_are_safe_whatever_a_member_is_called(folder):
-    import subprocess
-
     script = folder / "member-3" / "start.sh"
     subprocess.run(["sh", "-n", script], check=True)
     assert "$(id)" in script.read_text().splitlines()[1] and script.read_text().splitlines()[1].startswith("#")
@@ -214,3 +219,112 @@ def test_keys_are_on_no_command_line(folder):
     plan = read_plan(folder)
     words = " ".join(geth.command("geth", folder, plan, plan.members[0], folder / "ipc", 3, 4))
     assert "/dev/fd/3" in words and "/dev/fd/4" in words and "--http" not in words and SECRET.decode() not in words
+
+
+# Besu
+
+DOCUMENTED = bytes.fromhex(  # the genesis of "Configure QBFT consensus" in Besu's documentation
+    "f87aa00000000000000000000000000000000000000000000000000000000000000000f8549464a702e6263b7297a96638cac6ae65e6541f4169943923390ad55e90c2"
+    "37593b3b0e401f3b08a0318594aefdb9a738c9f433e5b6b212a6d62f6370c2f69294c7eeb9a4e00ce683cf93039b212648e01c6c6b78c080c0"
+)
+
+
+@pytest.fixture(scope="module")
+def besu_folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("besu") / "n"
+    create(made, planned(hosts=("10.0.0.1", "10.0.0.2", "10.0.0.3"), engine="besu"), SECRET, work=16)
+    return made
+
+
+def test_besus_genesis_is_as_its_documentation_says(besu_folder):
+    genesis, plan = json.loads((besu_folder / "genesis.json").read_bytes()), read_plan(besu_folder)
+    assert set(genesis) == {"config", "nonce", "timestamp", "extraData", "gasLimit", "difficulty", "mixHash", "coinbase", "alloc"}
+    assert genesis["config"] == {
+        "chainId": 4242, "berlinBlock": 0, "zeroBaseFee": True,
+        "qbft": {"blockperiodseconds": 2, "epochlength": 30_000, "requesttimeoutseconds": 4},
+    }  # fmt: skip
+    assert genesis["mixHash"] == "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365" and genesis["difficulty"] == "0x1"
+    assert (genesis["gasLimit"], genesis["timestamp"], genesis["alloc"]) == (hex(30_000_000), hex(1_790_000_000), {})
+    assert (genesis["coinbase"], genesis["nonce"]) == ("0x" + "00" * 20, "0x0")
+    # What is documented as a genesis' extra data is what is made here of the same validators.
+    vanity, validators, vote, turn, seals = strict_rlp.decode_list(DOCUMENTED, max_depth=2)
+    assert strict_rlp.encode([bytes(32), validators, [], b"", []]) == DOCUMENTED and (vanity, vote, turn, seals) == (bytes(32), [], b"", [])
+    listed = strict_rlp.decode_list(bytes.fromhex(genesis["extraData"][2:]), max_depth=2)[1]
+    assert listed == sorted(member.sealer for member in plan.members)
+    # And the chain that it begins can be founded, replayed and followed.
+    walk = Walk.begin(rules_of("qbft", genesis), genesis)
+    assert walk.sealers.current == set(listed) and (walk.rules.period, walk.rules.epoch) == (2, 30_000)
+
+
+def test_besus_nodes_know_the_members_and_nobody_else(besu_folder):
+    plan = read_plan(besu_folder)
+    for member in plan.members:
+        own = besu_folder / member.folder
+        assert account_of(PublicKey(b"\4" + member.node_id)) == member.sealer  # a validator is known by its node's key
+        options = tomllib.loads((own / "config.toml").read_text())
+        assert options == {
+            "data-path": f"{member.folder}/data", "genesis-file": "genesis.json", "p2p-host": member.host, "p2p-port": member.p2p_port,
+            "discovery-enabled": False, "static-nodes-file": f"{member.folder}/static-nodes.json",
+            "permissions-nodes-config-file-enabled": True, "permissions-nodes-config-file": f"{member.folder}/permissions.toml",
+            "remote-connections-limit-enabled": False, "rpc-http-enabled": True, "rpc-http-host": "127.0.0.1",
+            "rpc-http-port": member.rpc_port, "rpc-http-api": ["ETH", "NET", "WEB3", "QBFT"], "host-allowlist": ["localhost", "127.0.0.1"],
+            "min-gas-price": 0, "target-gas-limit": 30_000_000, "sync-mode": "FULL", "data-storage-format": "FOREST",
+        }  # fmt: skip
+        everybody = [other.enode for other in plan.members]
+        assert json.loads((own / "static-nodes.json").read_text()) == [enode for enode in everybody if enode != member.enode]
+        assert tomllib.loads((own / "permissions.toml").read_text()) == {"nodes-allowlist": everybody}
+
+
+def test_besus_compose_file_and_manifest_name_what_is_there(besu_folder):
+    plan = read_plan(besu_folder)
+    compose = json.loads((besu_folder / "compose.yaml").read_text())
+    for member in plan.members:
+        service = compose["services"][member.folder]
+        assert service["image"] == besu.IMAGE and service["command"][0] == f"--config-file={member.folder}/config.toml"
+        assert service["secrets"][0]["source"] in compose["secrets"] and service["volumes"] == ["./:/network"]
+        manifest = json.loads((besu_folder / member.folder / "kubernetes.yaml").read_text())
+        files, node = manifest["items"]
+        spec = node["spec"]["template"]["spec"]
+        assert node["spec"]["selector"]["matchLabels"] == node["spec"]["template"]["metadata"]["labels"] and spec["hostNetwork"]
+        mounts = {one["mountPath"]: one["subPath"] for one in spec["containers"][0]["volumeMounts"] if one["name"] == "files"}
+        for path, name in mounts.items():
+            assert files["data"][name] == (besu_folder / path.removeprefix("/network/")).read_text()
+        assert files["metadata"]["name"] == spec["volumes"][0]["configMap"]["name"]
+
+
+def test_besus_key_opens_under_the_passphrase_and_is_nowhere_in_clear(besu_folder, tmp_path):
+    for member in read_plan(besu_folder).members:
+        key = read_key(besu_folder / member.folder / SEALER_KEY, SECRET)
+        assert account_of(PrivateKey(key).public_key) == member.sealer and not (besu_folder / member.folder / NODE_KEY).exists()
+        written = b"".join(path.read_bytes() for path in besu_folder.rglob("*") if path.is_file())
+        assert key not in written and key.hex().encode() not in written
+        made = forked.here("network", "key", besu_folder, tmp_path / member.folder, "--member", member.number, environment=OPENED)
+        assert made.code == 0 and made.out == "" and (tmp_path / member.folder).read_text() == "0x" + key.hex()
+        assert (tmp_path / member.folder).stat().st_mode & 0o777 == 0o600
+    again = forked.here("network", "key", besu_folder, tmp_path / "member-1", "--member", 1, environment=OPENED)
+    assert again.code == 2 and "cannot write" in again.line()
+
+
+def test_besus_start_script_takes_the_key_away_however_it_ends(besu_folder, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "careseal").write_text('#!/bin/sh\nprintf key > "$4"\n')
+    (programs / "besu").write_text(f'#!/bin/sh\necho "$2" > {tmp_path}/said\ncat "${{2#*=}}" >> {tmp_path}/said\nexec sleep 30\n')
+    for program in programs.iterdir():
+        program.chmod(0o700)
+    script = [besu_folder / "member-3" / "start.sh"]
+    running = subprocess.Popen(script, env={"PATH": f"{programs}:/usr/bin:/bin"})
+    while not (tmp_path / "said").exists() or b"key\n" not in (tmp_path / "said").read_bytes() + b"\n":
+        time.sleep(0.05)
+    file = Path((tmp_path / "said").read_text().splitlines()[0].partition("=")[2])
+    assert file.read_text() == "key" and file.parent.stat().st_mode & 0o777 == 0o700
+    running.terminate()
+    assert running.wait(10) == 143 and not file.parent.exists()
+
+
+def test_a_network_of_besu_is_not_run_by_careseal(besu_folder):
+    for words in (("start",), ("run", "--member", "1")):
+        outcome = forked.here("network", words[0], besu_folder, *words[1:], environment=OPENED)
+        assert outcome.code == 2 and "start this one with each member's start.sh" in outcome.line()
+    outcome = forked.here("network", "create", besu_folder.with_name("x"), "--member", "A", "--engine", "parity", environment=OPENED)
+    assert outcome.code == 2 and "give geth or besu" in outcome.line()
