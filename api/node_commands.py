@@ -6,8 +6,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,11 +22,15 @@ from api.options import HomeOption as NeededHome
 from api.options import JsonOption, NetworkOption, PassphraseOption
 from api.passphrase import passphrase
 from ledger.errors import HomeError, LedgerError
+from node.errors import EngineFailed
 
 if TYPE_CHECKING:
     from contracts.actions import Action
 
 HomeOption = Annotated[Path | None, typer.Option("--home", envvar="CARESEAL_HOME", help=_("The institution's home folder."))]
+NodeOption = Annotated[
+    str | None, typer.Option("--node", metavar="PLACE", help=_("Your own node: the member's folder where its geth runs, or a URL."))
+]
 ChainOption = Annotated[Path | None, typer.Option("--chain", help=_("The chain's folder; default: the home's chain."))]
 
 
@@ -192,36 +197,51 @@ def admit_member(
     home: NeededHome,
     account: Annotated[str, typer.Option("--account", help=_("The new institution's account, as its init printed it."))],
     name: Annotated[str, typer.Option("--name", help=_("The new institution's name."))],
+    sealer: Annotated[
+        str | None, typer.Option("--sealer", help=_("The account of its node, to vote it in as a sealer too; needs --node."))
+    ] = None,
+    node: NodeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Vote to admit an institution; the majority's vote admits it."""
+    """Vote to admit an institution, and with --sealer its node; the majority's vote admits it."""
     from anchoring.network import institution_name
     from contracts.actions import Role, admit
 
-    _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, _account(account)))
+    _vote(home, passphrase_file, admit(institution_name(name), Role.HOSPITAL, _account(account)), {sealer: True}, node)
 
 
 def suspend_member(
     home: NeededHome,
     institution: Annotated[int, typer.Option("--institution", min=1, help=_("The institution's number."))],
+    sealer: Annotated[
+        str | None, typer.Option("--sealer", help=_("The account of its node, to vote it out as a sealer too; needs --node."))
+    ] = None,
+    node: NodeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Vote to suspend an institution for good."""
+    """Vote to suspend an institution for good, and with --sealer to have its node seal no more."""
     from contracts.actions import suspend
 
-    _vote(home, passphrase_file, suspend(institution))
+    _vote(home, passphrase_file, suspend(institution), {sealer: False}, node)
 
 
 def replace_key(
     home: NeededHome,
     institution: Annotated[int, typer.Option("--institution", min=1, help=_("The institution's number."))],
     account: Annotated[str, typer.Option("--account", help=_("The account that it has from now on."))],
+    sealer: Annotated[
+        str | None, typer.Option("--sealer", help=_("The account of its new node, to vote it in as a sealer too; needs --node."))
+    ] = None,
+    old_sealer: Annotated[
+        str | None, typer.Option("--old-sealer", help=_("The account of its former node, to vote it out; needs --node."))
+    ] = None,
+    node: NodeOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Vote to give an institution that lost its key another account."""
+    """Vote to give an institution that lost its key another account, and with --sealer and --old-sealer its node another one."""
     from contracts.actions import replace_sealing_key
 
-    _vote(home, passphrase_file, replace_sealing_key(institution, _account(account)))
+    _vote(home, passphrase_file, replace_sealing_key(institution, _account(account)), {sealer: True, old_sealer: False}, node)
 
 
 def approve_generation(
@@ -266,11 +286,19 @@ def trust(
     say("the recovery kit has the former network file: take this one again after a restore")
 
 
-def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:
-    """Vote for an open proposal of this action, or make one."""
+def _vote(
+    home: Path, passphrase_file: Path | None, action: Action, sealers: Mapping[str | None, bool] = MappingProxyType({}),
+    node: str | None = None,
+) -> None:  # fmt: skip
+    """Vote for an open proposal of this action, or make one; before that, at the institution's own node, on who seals."""
     from api.commands import opened
 
+    wanted = {bytes.fromhex(_account(sealer)[2:]): add for sealer, add in sealers.items() if sealer is not None}
+    if bool(wanted) != (node is not None):
+        raise HomeError("a vote on a sealer takes place at your own node: give --node with --sealer, or neither")
     with opened(home, passphrase_file) as (_home, link):
+        if node is not None:
+            _vote_on_sealers(node, link.network.engine, wanted)
         consortium = link.consortium
         for number in range(1, consortium.proposal_count() + 1):
             proposal = consortium.proposal(number)
@@ -285,6 +313,37 @@ def _vote(home: Path, passphrase_file: Path | None, action: Action) -> None:
         say("proposal {number} has its majority and is carried out", number=number)
     else:
         say("proposal {number} has {votes} votes and waits for the majority", number=number, votes=proposal.votes)
+
+
+def _vote_on_sealers(node: str, engine: str, wanted: Mapping[bytes, bool]) -> None:
+    """Have the institution's own node vote: a member's folder where its geth runs, or the URL of its node."""
+    from web3.types import RPCEndpoint
+
+    from node.client import connect
+    from node.networks.running import Ipc
+    from node.networks.runs import runs
+    from node.networks.votes import vote
+
+    def each(ask: Callable[..., Any]) -> None:
+        for account, add in wanted.items():
+            vote(ask, engine, account, add=add)
+
+    if "://" not in node:
+        found = runs(Path(node))
+        if found is None:
+            raise EngineFailed(f"no node runs in {node}: give the folder of a member whose node runs here, or the URL of its node")
+        each(Ipc(found.ipc).ask)
+    else:
+        with connect(node, None, time.time) as w3:
+
+            def ask(method: str, *parameters: object) -> Any:
+                answer = w3.provider.make_request(RPCEndpoint(method), parameters)
+                if "result" not in answer:
+                    raise EngineFailed(f"the node refused {method}: {str(answer.get('error', {}).get('message', ''))[:200]}")
+                return answer["result"]
+
+            each(ask)
+    say("the node votes in its next blocks; careseal network renew writes a new network file when the majority did")
 
 
 def _account(text: str) -> str:

@@ -79,6 +79,29 @@ def test_an_auditor_follows_it_and_verifies_at_the_own_node(chain, hospital, tmp
     assert followed.code == 0 and followed.json["ok"] and followed.json["block"] == chain[0].chain.head.number
 
 
+def test_one_command_admits_an_institution_and_its_node(chain, hospital, tmp_path):
+    made, url, folder = chain
+    account, sealer = "0x" + "77" * 20, clique.address_of(KEYS[0])
+    before = set(made.validators)
+    made.change(sealer, add=False) if sealer in before else None
+    words = ("node admit", "--account", account, "--name", "Fifth Hospital")
+    assert "give --node with --sealer" in hospital.refused(*words, "--sealer", "0x" + sealer.hex())
+    assert "give --node with --sealer" in hospital.refused(*words, "--node", url)
+    assert "is no account" in hospital.refused(*words, "--sealer", "0x1", "--node", url)
+    assert "no node runs in" in hospital.refused(*words, "--sealer", "0x" + sealer.hex(), "--node", tmp_path)
+    forked.here("network", "renew", tmp_path / "a.json", "--network", folder / "network.json", "--rpc", url, environment={})
+    hospital.ok("node trust", tmp_path / "a.json")
+    assert "carried out" in hospital.ok(*words, "--sealer", "0x" + sealer.hex(), "--node", url).out and sealer in made.validators
+    made.seal()
+    renewed = forked.here("network", "renew", tmp_path / "b.json", "--network", tmp_path / "a.json", "--rpc", url, environment={})
+    assert renewed.code == 0
+    hospital.ok("node trust", tmp_path / "b.json")
+    members = hospital.ok("node members", "--json").json["members"]
+    assert len(members) == 2
+    hospital.ok("node suspend", "--institution", "2", "--sealer", "0x" + sealer.hex(), "--node", url)
+    assert sealer not in made.validators
+
+
 @pytest.mark.parametrize(
     ("genesis", "words"),
     [

@@ -22,6 +22,7 @@ from node.errors import NodeError
 from node.followed import FollowedChain
 from node.http_rpc import Listener
 from node.networks.plan import GENESIS
+from node.networks.votes import vote
 from node.rpc import ReadRpc
 
 pytestmark = [pytest.mark.slow, needs_geth]
@@ -169,6 +170,32 @@ def test_a_network_that_was_killed_whole_starts_where_it_stood(network: GethNetw
         found = network.ipc(number).ask("eth_getBlockByNumber", hex(counted.number), False)
         assert int(found["stateRoot"], 16) == int.from_bytes(counted.state_root, "big")
     hospital.settle()
+
+
+def test_a_sealer_is_voted_in_and_out_on_the_running_network(network: GethNetwork, hospital: World, tmp_path):
+    """One institution votes by its command, at its node; two others' nodes vote as theirs would have them."""
+    sealer = Account.create().address.lower()
+    words = ("--account", Account.create().address, "--name", "Fifth Hospital", "--sealer", sealer)
+    hospital.settle()
+    assert "the node votes in its next blocks" in hospital.ok("node admit", *words, "--node", network.folder / "member-1").out
+    for number, add in ((2, True), (3, True)):
+        vote(network.ipc(number).ask, "clique", bytes.fromhex(sealer[2:]), add=add)
+    wait(lambda: len(network.ipc(1).ask("clique_getSigners")) == 5)
+    old = network.folder / NETWORK
+    for number, count in ((1, 5), (2, 4)):
+        if count == 4:
+            for member in (1, 2, 3):
+                vote(network.ipc(member).ask, "clique", bytes.fromhex(sealer[2:]), add=False)
+            wait(lambda: len(network.ipc(1).ask("clique_getSigners")) == 4)
+        network.grows(1, 8)
+        new = tmp_path / f"{number}.json"
+        made = forked.here("network", "renew", new, "--network", old, "--rpc", network.url(2), "--json", environment={})
+        assert made.code == 0 and len(made.json["sealers"]) == count
+        hospital.ok("node trust", new)
+        hospital.change((("UPDATE visit SET note='voted' WHERE visit_id=1",),))
+        hospital.ok("seal")
+        hospital.check(counted=False)
+        old = new
 
 
 def test_status_shows_every_node(network: GethNetwork, hospital: World):
