@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "evidence": "evidence.evidence",
     "monitor": "monitoring.monitoring",
     "follower": "following.following",
+    "publishing": "publishing.publishing",
     "insert": "inserts.inserts",
     "gas": "gas.gas",
     "bytes": "sealing.kept_bytes",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import threading
 import time
 
 import forked
@@ -11,6 +13,7 @@ import pytest
 from eth_account import Account
 from geth_network import GethNetwork, needs_geth, wait
 from lying_node import lying
+from web3.exceptions import Web3RPCError
 from world import World
 
 import anchoring.sender
@@ -170,6 +173,49 @@ def test_a_network_that_was_killed_whole_starts_where_it_stood(network: GethNetw
         found = network.ipc(number).ask("eth_getBlockByNumber", hex(counted.number), False)
         assert int(found["stateRoot"], 16) == int.from_bytes(counted.state_root, "big")
     hospital.settle()
+
+
+def test_a_lost_disk_is_rebuilt_from_the_mirror(network: GethNetwork, hospital: World):
+    hospital.settle()
+    shutil.rmtree(hospital.home)
+    assert hospital.ok("restore", "--kit", hospital.kit, "--json").json["ok"]
+    hospital.change((("UPDATE visit SET note='after the loss' WHERE visit_id=1",),))
+    hospital.ok("seal")
+    hospital.check(counted=False)
+
+
+def test_a_flood_of_foreign_transactions_holds_nobody_up(network: GethNetwork, hospital: World):
+    """Strangers fill every gateway; what they send is refused, and a checkpoint is anchored within a few blocks."""
+    hospital.settle()
+    stranger, ended, refused = Account.create(), threading.Event(), [0]
+
+    def flood(url: str) -> None:
+        with connect(url, None, time.time) as w3:
+            for nonce in range(20_000):
+                if ended.is_set():
+                    return
+                sent = {"nonce": nonce % 7, "to": stranger.address, "value": 0, "gas": 5_000_000, "gasPrice": 0, "chainId": 424242}
+                raw = stranger.sign_transaction(sent).raw_transaction
+                try:
+                    w3.eth.send_raw_transaction(raw)
+                except Web3RPCError:
+                    refused[0] += 1
+
+    threads = [threading.Thread(target=flood, args=(network.url(number),)) for number in (1, 2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait(lambda: refused[0] > 50)
+        hospital.change((("UPDATE visit SET note='flooded' WHERE visit_id=1",),))
+        first = network.block(1)
+        sealed = hospital.ok("seal", "--json").json
+        assert sealed["block"] <= first + 10
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    hospital.check(counted=False)
+    assert refused[0] > 50
 
 
 def test_a_sealer_is_voted_in_and_out_on_the_running_network(network: GethNetwork, hospital: World, tmp_path):

@@ -91,7 +91,7 @@ def test_killed_at_any_moment_no_announced_block_is_lost(directory, sender):
         chain.submit(raw)
         chain.seal()
     chooser = random.Random(7)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
     announced, now = {}, 1_800_000_000
     for kill in range(12):
         command = [sys.executable, "-c", SENDER_IN_CHILD, str(directory), contract.hex(), str(now + kill * 1_000_000)]

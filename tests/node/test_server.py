@@ -242,7 +242,7 @@ def test_two_processes_send_at_once_through_a_third(served, directory):
     deployer = Sender(key=b"\x77" * 32)
     code, contract = deployer.deploy(STORE)
     assert "result" in json.loads(post(served, {**QUESTION, "method": "eth_sendRawTransaction", "params": ["0x" + code.hex()]})[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])}
     keys = [bytes([n]) * 32 for n in (0x31, 0x32)]
     children = [subprocess.Popen([sys.executable, "-c", SEND_IN_CHILD, str(directory), key.hex(), contract.hex()], env=environment)
                 for key in keys]
