@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,7 @@ def follow(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with opened(state, trusted.engine, trusted.chain_id, trusted.trust, peers, given) as chain:
-        events: list[Event] = []
+        events: deque[Event] = deque(maxlen=1000)
         proofs, followed = ProofFiles(state / "proofs"), [Followed(one) for one in peers]
         follower = Follower(chain, trusted.trust, followed, proofs, time.time, lambda event: events.append(_told(event)))
         with _served(follower, None if once else port):
@@ -115,7 +116,7 @@ def _told(event: Event) -> Event:
     return event
 
 
-def _show(follower: Follower, events: list[Event], as_json: bool) -> None:
+def _show(follower: Follower, events: Iterable[Event], as_json: bool) -> None:
     head, chain = follower.chain.head, follower.chain
     digest = "0x" + chain.store.block_hash(head.number).hex()
     sealers = ["0x" + sealer.hex() for sealer in sorted(chain.walk_at(head.number).sealers.current)]

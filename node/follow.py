@@ -115,9 +115,10 @@ class Follower:
         if not self._has(peer, 0):
             raise PeerFailed("it is of another chain")
         high, step = top, 1
-        while not self._has(peer, max(high - step, 0)):
-            high, step = max(high - step, 0), 2 * step
-        low = max(high - step, 0)
+        while not self._has(peer, low := max(high - step, 0)):
+            if not low:
+                raise _changed()
+            high, step = low, 2 * step
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._has(peer, middle) else (low, middle)
@@ -145,7 +146,7 @@ class Follower:
             raise PeerFailed(f"it does not give block {numbers[0]}, which it says it has")
         for block in found:
             if block.get("parentHash") != "0x" + walk.hash.hex():
-                raise PeerFailed("its chain changed while it was read")
+                raise _changed()
             steps.append(self._checked(walk, one, block))
             walk.go(steps[-1])
 
@@ -194,6 +195,8 @@ class Follower:
         while len(steps) < len(theirs):
             begin = at + 1 + len(steps)
             self._go(walk, one, list(range(begin, min(at + len(theirs), begin + BATCH - 1) + 1)), steps)
+        if steps[-1].header != theirs[-1]:
+            raise _changed()  # what it gave now may weigh less
         self._told("reorganised", one, at, theirs)
         self._store(steps)
         return "agrees"
@@ -202,17 +205,20 @@ class Follower:
         """The headers after block `at` with which a peer's branch becomes heavier than the stored one; none where it does not."""
         ours = sum(self.chain.header(number).difficulty for number in range(at + 1, self.chain.head.number + 1))
         walk, theirs = self.chain.walk_at(at), list[Header]()
-        for begin in range(at + 1, min(one.head, at + MAX_BRANCH) + 1, LINKS):
-            for given in one.peer.blocks(range(begin, min(one.head, begin + LINKS - 1) + 1), full=False):
-                number = walk.head.number + 1
+        while (begin := walk.head.number + 1) <= min(one.head, at + MAX_BRANCH):
+            found = one.peer.blocks(range(begin, min(one.head, begin + LINKS - 1) + 1), full=False)
+            if not found:
+                raise _changed()
+            for given in found:
                 try:
                     step, _ = walk.sealed(header.from_rpc(given))
                 except NodeError as error:
-                    raise self._lied(one, number, str(error), given) from error
+                    raise self._lied(one, walk.head.number + 1, str(error), given) from error
                 self._not_from_the_future(step.header)
                 walk.go(step)
                 theirs.append(step.header)
-                if sum(each.difficulty for each in theirs) > ours:
+                ours -= step.header.difficulty
+                if ours < 0:
                     return theirs
         return []
 
@@ -220,6 +226,10 @@ class Follower:
         ours = [self.chain.header(number) for number in range(at + 1, min(self.chain.head.number, at + MAX_BRANCH) + 1)]
         self.proofs.branches(kind, one.peer.url, self.clock(), at, ours, theirs)
         self.tell(Event(kind, one.peer.url, at + 1))
+
+
+def _changed() -> PeerFailed:
+    return PeerFailed("its chain changed while it was read")
 
 
 def opened(

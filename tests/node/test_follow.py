@@ -210,6 +210,35 @@ def test_branches_are_checked_before_they_count(tmp_path, three):
         assert following.chain.head == three.headers[-1]
 
 
+def test_a_peer_that_says_now_this_and_now_that_holds_nobody_up(tmp_path, three):
+    """It has another block 0 from the second question on; it gives another branch than it showed; it gives parts of what is asked."""
+    answers = iter(["0x" + "22" * 32, None, *["0x" + "22" * 32] * 1000])
+    turning, switching = three.copy(6).node(), lead_on(three.copy(4), 5, seconds=2).node()
+    partial = lead_on(three.copy(4), 9, seconds=3).node()
+    turning.lie = lambda method, given, answer: (
+        answer | {"hash": next(answers) or answer["hash"]} if method == "eth_getBlockByNumber" and answer else answer
+    )
+    light = lead_on(three.copy(4), 5, out_of_turn=1).node().blocks
+    heavy, asked = switching.blocks, [0]
+
+    def switch(method, given, answer):
+        asked[0] += 1
+        switching.blocks = heavy if asked[0] < 11 else light  # the headers are asked for before, the blocks afterwards
+        return answer
+
+    switching.lie = switch
+    with serving(three.node(), turning, switching) as urls, Following(tmp_path / "f", urls, branch=three) as following:
+        assert following.all() == 6 and [one.out for one in following.peers] == [False] * 3
+        assert "chain changed" in following.peers[1].state and following.chain.head == three.headers[-1]
+        assert "lied" not in following.kinds() and "reorganised" not in following.kinds()
+    rpc = partial.answer
+    partial.answer = lambda body: json.dumps([
+        one | ({"result": None} if place > 2 else {}) for place, one in enumerate(json.loads(rpc(body)))
+    ]).encode()  # fmt: skip
+    with serving(partial) as urls, Following(tmp_path / "f", urls, branch=three) as following:
+        assert following.all() == 13 and following.kinds() == ["reorganised"]
+
+
 def test_a_branch_that_leaves_the_trusted_block_is_another_chain(tmp_path, three):
     heavy = lead_on(three.copy(3), 20, seconds=2)
     with serving(three.node(), heavy.node()) as urls, Following(tmp_path / "f", urls, branch=three, trust=three.trust(5)) as following:
