@@ -44,30 +44,31 @@ class Either:
     forms: tuple[dict[str, Spec], dict[str, Spec]]
 
 
-_PROOF: Spec = Many("hex", MAX_NODES)
+PROOF: Spec = Many("hex", MAX_NODES)
 _HEADERS: Spec = Many("hex", MAX_HEADERS)
-_INCLUDED: dict[str, Spec] = {"entry": "hex", "index": "int", "proof": _PROOF}
+_INCLUDED: dict[str, Spec] = {"entry": "hex", "index": "int", "proof": PROOF}
+CHAIN: dict[str, Spec] = {"after": _HEADERS, "before": _HEADERS, "header": "hex"}
 _DOCUMENT: dict[str, Spec] = {**_INCLUDED, "document": "hex", "salt": "hex"}
 _VERSION: dict[str, Spec] = {**_INCLUDED, "row": "hex or null", "secret": "hex or null"}
 _FIELDS: Spec = Many(Either(({"digest": "hex"}, {"salt": "hex", "value": "hex"})), MAX_COLUMNS)
 
 # What every kind has beside `careseal` and `kind`; then what each kind has of its own.
 FORMAT: Mapping[str, Spec] = MappingProxyType({
-    "chain": {"after": _HEADERS, "before": _HEADERS, "header": "hex"},
+    "chain": CHAIN,
     "checkpoint": {"chain_id": "int", "generation": "int", "index": "int", "institution": "int", "root": "hex", "size": "int"},
-    "institution": {"account": _PROOF, "name": "hex", "proof": _PROOF},
-    "storage": {"account": _PROOF, "meta": _PROOF, "root": _PROOF},
+    "institution": {"account": PROOF, "name": "hex", "proof": PROOF},
+    "storage": {"account": PROOF, "meta": PROOF, "root": PROOF},
 })  # fmt: skip
 KINDS: Mapping[str, Mapping[str, Spec]] = MappingProxyType({
     "record": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "row": "hex", "secret": "hex"}},
     "fields": {"configuration": _DOCUMENT, "record": {**_INCLUDED, "fields": _FIELDS}},
     "history": {"configuration": _DOCUMENT, "versions": Many(_VERSION, MAX_VERSIONS)},
     "latest": {"configuration": _DOCUMENT, "record": _VERSION},
-    "audit": {"audit": {**_DOCUMENT, "consistency": _PROOF}},
+    "audit": {"audit": {**_DOCUMENT, "consistency": PROOF}},
 })  # fmt: skip
 
 # What a file of any kind may have besides.
-OPTIONAL: Mapping[str, Spec] = MappingProxyType({"timestamp": {"consistency": _PROOF, "receipt": "hex", "token": "hex"}})
+OPTIONAL: Mapping[str, Spec] = MappingProxyType({"timestamp": {"consistency": PROOF, "receipt": "hex", "token": "hex"}})
 
 
 def read_container(data: bytes) -> dict[str, Any]:
@@ -112,6 +113,11 @@ def plain(part: object) -> object:
     if isinstance(part, list | tuple):
         return [value.hex() if type(value) is bytes else plain(value) for value in part]
     return part
+
+
+def read_form(name: str, form: Mapping[str, Spec], values: object) -> Part:
+    """An object of a form, typed field by field. EvidenceInvalid naming the field that is not what it should be."""
+    return _object(name, form, values)
 
 
 def _object(name: str, form: Mapping[str, Spec], value: object) -> Part:

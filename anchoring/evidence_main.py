@@ -1,4 +1,4 @@
-"""`python -m anchoring.evidence_main FILE --network FILE [--journal DIR] [--values]`: the verifier of evidence, by itself.
+"""`python -m anchoring.evidence_main FILE --network FILE`: the verifier of evidence, by itself. `--help` names its options.
 
 It needs nothing but rlp, a keccak, a secp256k1 and cryptography, and prints one JSON document for programs, in English in every
 language. Exit 0 valid, 1 not valid or no evidence at all, 2 a file cannot be read or the network file is none,
@@ -16,10 +16,11 @@ from pathlib import Path
 
 from anchoring.container import MAX_BYTES
 from anchoring.errors import EvidenceInvalid
-from anchoring.evidence import Proved, verify_evidence
+from anchoring.evidence import Proved
 from anchoring.journal_scan import Later, scan_journal
 from anchoring.network import read_network
 from anchoring.opening import Record, Version
+from anchoring.succession import verify_across
 from careseal import CaresealError
 from ledger.errors import LedgerError
 
@@ -80,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m anchoring.evidence_main", description="Verify Careseal evidence offline.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--network", type=Path, required=True, help="the network file, the root of trust")
+    parser.add_argument("--succession", type=Path, action="append", default=[], help="leads to an earlier chain; the latest first")
     parser.add_argument("--journal", type=Path, help="the exported journal, to look for later versions")
     parser.add_argument("--values", action="store_true", help="show the record")
     chosen = parser.parse_args(arguments)
     code, document = 0, dict[str, object]()
     try:
-        proved = verify_evidence(read_evidence(chosen.file), read_network(chosen.network))
+        files = [read_evidence(file) for file in chosen.succession]
+        proved = verify_across(read_evidence(chosen.file), read_network(chosen.network), files)
         document = shown(proved, scan_journal(chosen.journal, proved) if chosen.journal else None, values=chosen.values)
     except EvidenceInvalid as error:
         code, document = 1, {"valid": False, "link": error.link, "reason": error.message}

@@ -217,8 +217,9 @@ def _with_timestamp(home: Home, data: bytes, proved: Proved) -> tuple[bytes, Pro
         return data, proved
     signed: Any = canonical.decode(receipt.strip())
     signed.pop("timestamp")
-    if signed["size"] > anchored.size:
-        return data, proved
+    journals = trusted_network(home.settings).journals
+    if signed["size"] > anchored.size or (signed["chain_id"], signed["journals"]) != (anchored.chain_id, "0x" + journals.hex()):
+        return data, proved  # it is of later entries, or of the chain that this one succeeded
     consistency = home.journal.tree.consistency_proof(signed["size"], anchored.size)
     part = {"consistency": consistency, "receipt": canonical.encode(signed), "token": token}
     stamped = container.encode({**json.loads(data), "timestamp": container.plain(part)})

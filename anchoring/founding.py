@@ -104,7 +104,7 @@ def create_home(plan: Plan, passphrase: bytes, kit_passphrase: bytes, clock: Cal
         link = Link(w3, network, 0, keyring.sealing)
         link.check()
         link.state()
-        settings = replace(settings, institution=_join(link, settings.name))
+        settings = replace(settings, institution=join(link, settings.name))
     founded = sealer is not None and settings.institution == 1
     kit = Kit(settings, keyring, sealer() if founded and sealer else None)
     _write(plan.kit, lambda: write_kit(plan.kit, path, kit, kit_passphrase))
@@ -235,7 +235,7 @@ def _embedded_genesis(w3: Web3) -> Trust:
     return Trust(0, block_hash(first), clique.parse_extra(first.extra_data).signers, 1, clique.EPOCH)
 
 
-def _join(link: Link, name: str) -> int:
+def join(link: Link, name: str) -> int:
     """The institution's id; joins during the founding phase, and the first member names the journals contract."""
     institution = link.consortium.institution_of(link.account)
     named = link.consortium.named(institution_name(name))

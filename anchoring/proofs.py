@@ -45,10 +45,15 @@ def confirm(headers: Headers, network: Network) -> Confirmation:
         raise
 
 
+def hash_of(head: header.Header, network: Network) -> bytes:
+    """The 32-byte hash of a block on the network's chain. Link: seal."""
+    return checked("seal", lambda: ENGINES[network.engine].block_hash(head))
+
+
 def _check_trusted(head: header.Header, network: Network, remedy: str) -> None:
     if head.number < network.block:
         raise LinkBroken("network", f"block {head.number} is older than the trusted block {network.block}: {remedy}")
-    if head.number == network.block and checked("seal", lambda: ENGINES[network.engine].block_hash(head)) != network.block_hash:
+    if head.number == network.block and hash_of(head, network) != network.block_hash:
         raise LinkBroken("network", "the header is not the trusted block")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.console import iso, print_json, progress, say
+from api.kit import say_kit, write_new_kit
 from api.language import _
 from api.options import HomeOption, JsonOption, PassphraseOption, ReasonOption
 from api.passphrase import given_passphrase, key_passphrase, passphrase, recovery_passphrase
@@ -18,7 +19,6 @@ from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.home import Home
-    from ledger.keys import Keyring
     from ledger.persons import PersonKey
 
 ByOption = Annotated[list[Path] | None, typer.Option("--by", help=_("Key file of a person who signs; may be repeated."))]
@@ -74,7 +74,7 @@ def erase(
                 order = ordered(opened, label, reason, signers, no_term)
                 keyring = following(opened.keyring)
                 spoken = None if given_passphrase(passphrase_file) else recovery_passphrase()
-                written = _write_kit(opened, keyring, kit, secret, spoken.encode() if spoken else secret)
+                written = write_new_kit(opened, opened.settings, keyring, kit, secret, spoken.encode() if spoken else secret)
                 index = erase_subject(opened, order, keyring, secret, now)
             try:
                 publish(opened, link)
@@ -116,25 +116,6 @@ def _label(home: Home, subject: str | None, table: str | None, key: Sequence[str
     return f"row:{table}:{look_up(home, found, key).key.hex()}"
 
 
-def _write_kit(home: Home, keyring: Keyring, path: Path | None, secret: bytes, kit_secret: bytes) -> Path:
-    """A recovery kit with the following keyring, durable before anything is destroyed."""
-    from anchoring.founding import SEALER, sealer_key
-    from ledger.backup import Kit, write_kit
-
-    chain, settings = Path(home.settings.chain), home.settings
-    founded = "://" not in settings.chain and settings.institution == 1 and (chain / SEALER).exists()
-    place = home.path if home.path.name else home.path.resolve()
-    names = (place.with_name(f"{place.name}-recovery-kit-{number}.json") for number in range(2, 1_000_000))
-    target = path or next(name for name in names if not name.exists())
-    if target.exists():
-        raise LedgerError(f"{target} exists already: choose another name")
-    try:
-        write_kit(target, home.path, Kit(settings, keyring, sealer_key(chain, lambda: secret)() if founded else None), kit_secret)
-    except OSError as error:
-        raise LedgerError(f"cannot write {target}: {error.strerror}; nothing was erased") from error
-    return target
-
-
 def _write_certificate(made: Mapping[str, Any], certificate: Path | None, pdf: Path | None, note: str) -> None:
     from api.erasure_pdf import erasure_pdf
     from ledger import canonical
@@ -162,9 +143,6 @@ def _say(made: Mapping[str, Any], kit: Path | None, spoken: str | None) -> None:
 
 
 def _say_kit(kit: Path | None, spoken: str | None) -> None:
-    if kit is None:
-        return
-    say("new recovery kit: {kit} - keep it away from this machine, and destroy every older one", kit=kit)
-    if spoken:
-        say("recovery passphrase, shown this once: {passphrase}", passphrase=spoken)
-    say("older backups open no keys any more, but with an older kit they would: make a new backup, and destroy the older kits")
+    say_kit(kit, spoken)
+    if kit is not None:
+        say("older backups open no keys any more, but with an older kit they would: make a new backup, and destroy the older kits")

@@ -18,7 +18,7 @@ from api.certificate_command import add_certificate
 from api.console import print_json, say
 from api.errors import FINDINGS
 from api.language import _
-from api.options import ExportedJournalOption, HomeOption, JsonOption, NetworkOption, PassphraseOption, TsaCertOption
+from api.options import ExportedJournalOption, HomeOption, JsonOption, NetworkOption, PassphraseOption, SuccessionOption, TsaCertOption
 from api.receipts import precise, stamp_json
 from ledger.errors import LedgerError
 
@@ -118,18 +118,20 @@ def app() -> typer.Typer:
         network: NetworkOption,
         journal: ExportedJournalOption = None,
         tsa_cert: TsaCertOption = None,
+        succession: SuccessionOption = None,
         values: Annotated[bool, typer.Option("--values", help=_("Show the record."))] = False,
         as_json: JsonOption = False,
     ) -> None:
         from anchoring.chainpoint import is_receipts, verify_receipts
-        from anchoring.evidence import verify_evidence
         from anchoring.evidence_main import read_evidence, shown
         from anchoring.journal_scan import scan_journal
+        from anchoring.succession import verify_across
+        from api.succeed_commands import read_successions
 
         trusted, data = read_trusted(network), read_evidence(file)
         if is_receipts(data):
             return _show_receipts(verify_receipts(data, trusted), as_json)
-        proved = verify_evidence(data, trusted)
+        proved = verify_across(data, trusted, read_successions(succession))
         later = None if journal is None else scan_journal(journal, proved)
         stamp = checked_stamp(proved, tsa_cert or [])
         if as_json:

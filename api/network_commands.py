@@ -19,6 +19,7 @@ from api.evidence_commands import read_trusted
 from api.language import _
 from api.options import JsonOption, NetworkOption, PassphraseOption
 from api.passphrase import passphrase
+from api.succeed_commands import succeed, succession
 from node.errors import NetworkPlanInvalid
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def app() -> typer.Typer:
     made = typer.Typer(no_args_is_help=True, help=_("Networks of real engines: make one, run its nodes."))
     commands: dict[str, Callable[..., None]] = {
         "create": create, "key": key, "start": start, "stop": stop, "status": status, "run": run, "found": found, "renew": renew,
+        "succeed": succeed, "succession": succession,
     }  # fmt: skip
     for name, command in commands.items():
         made.command(name, help=_((command.__doc__ or "").strip()))(command)

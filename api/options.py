@@ -24,6 +24,10 @@ NetworkOption = Annotated[Path, typer.Option("--network", help=_("The network fi
 ExportedJournalOption = Annotated[
     Path | None, typer.Option("--journal", metavar="DIR", help=_("The exported journal, to look for later versions."))
 ]
+SuccessionOption = Annotated[
+    list[Path] | None,
+    typer.Option("--succession", metavar="FILE", help=_("Succession file, to an earlier chain; may be repeated, the latest first.")),
+]
 TsaCertOption = Annotated[
     list[Path] | None,
     typer.Option("--tsa-cert", metavar="FILE", help=_("Root certificates (PEM) of trusted TSAs, to check the time stamp.")),

@@ -33,7 +33,7 @@ class Artifact:
 
 @cache
 def load(name: str) -> Artifact:
-    """The shipped artifact of `Consortium` or `Journals`. Raises ArtifactError when it is not installed."""
+    """The shipped artifact of `Consortium`, `Journals` or `Succession`. Raises ArtifactError when it is not installed."""
     source = files("contracts") / "artifacts" / f"{name}.json"
     if not source.is_file():
         raise ArtifactError(f"contract artifact {name}.json is missing: reinstall Careseal")

@@ -318,6 +318,11 @@ def deploy_journals(w3: Web3, consortium: str, *, nonce: int) -> TxParams:
     return _transaction(HexStr("0x" + (load("Journals").bytecode + argument).hex()), DEPLOY_GAS, nonce, w3.eth.chain_id)
 
 
+def deploy_succession(w3: Web3, predecessor: bytes, *, nonce: int) -> TxParams:
+    """The transaction that deploys a commitment, 32 bytes, to what a consortium followed."""
+    return _transaction(HexStr("0x" + (load("Succession").bytecode + predecessor).hex()), DEPLOY_GAS, nonce, w3.eth.chain_id)
+
+
 def dry_run(w3: Web3, transaction: TxParams, sender: str, block: BlockIdentifier = "latest") -> None:
     """Run a transaction on a block's state without sending it. Raises ContractRefused with the reason it would fail for."""
     try:

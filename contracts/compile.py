@@ -14,7 +14,7 @@ from eth_hash.auto import keccak
 
 SOURCES = Path(__file__).parent
 ARTIFACTS = SOURCES / "artifacts"
-MODULES = {"Consortium": (), "Journals": ("consistency",)}
+MODULES = {"Consortium": (), "Journals": ("consistency",), "Succession": ()}
 EVM_VERSION = "london"
 
 

@@ -64,6 +64,21 @@ def institution_count_slot() -> int:
     return load("Consortium").slots["institution_count"]
 
 
+def named_slot(name: bytes) -> int:
+    """The slot in `Consortium` of the id under a 32-byte commitment to an institution's name."""
+    return _element(load("Consortium").slots["named"], int.from_bytes(name, "big"))
+
+
+def contract_slot(name: bytes, index: int) -> int:
+    """The slot in `Consortium` of the address of a contract, by its name, 32 bytes, and its number among those of this name, from 0."""
+    return _element(load("Consortium").slots["contract_term"], int.from_bytes(name, "big"), index)
+
+
+def predecessor_slot() -> int:
+    """The slot in `Succession` of the commitment."""
+    return load("Succession").slots["predecessor"]
+
+
 def institution_slots(institution: int) -> InstitutionSlots:
     """The slots in `Consortium` of an institution's record."""
     first = _element(load("Consortium").slots["institution"], institution)

@@ -168,8 +168,9 @@ class Journal:
         return self._one("generation=? AND size>? ORDER BY size LIMIT 1", (self.generation, size))
 
     def unanchored(self) -> Checkpoint | None:
-        """The oldest checkpoint that is not on the chain yet."""
-        return self._one("block IS NULL AND generation=? ORDER BY size LIMIT 1", (self.generation,))
+        """The oldest checkpoint that is not on the chain yet: of those that continue what is anchored."""
+        anchored = self.latest(anchored=True)
+        return self.after(anchored.size if anchored else 0)
 
     def mark_anchored(self, checkpoint: Checkpoint) -> None:
         """Remember block and transaction of a checkpoint that the chain has."""
@@ -191,6 +192,15 @@ class Journal:
             "UPDATE checkpoints SET tx=NULL, block=NULL, block_hash=NULL, block_time=NULL WHERE generation=? AND size>?",
             (self.generation, above),
         )
+
+    def begin_anew(self, head: Checkpoint) -> None:
+        """Take `head` for the first checkpoint that is anchored: on another chain, which knows of no earlier one."""
+        self.forget_anchors(0)
+        self._db.execute(
+            "INSERT OR IGNORE INTO checkpoints (size, generation, root, time, code) VALUES (?,?,?,?,?)",
+            (head.size, head.generation, head.root, head.time, self.code_of(head)),
+        )
+        self.mark_anchored(head)
 
     def _one(self, where: str, values: tuple[int, ...]) -> Checkpoint | None:
         columns = "code, generation, size, root, time, tx, block, block_hash, block_time"

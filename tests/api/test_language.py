@@ -54,8 +54,8 @@ def chinese():
 
 
 def english_in(text: str) -> list[str]:
-    """Three English words in a row that are neither a command, an option, a type nor a path."""
-    for allowed in (r"careseal( [a-z-]+)+", r"--[a-z-]+", r"<[^>]*>", r"\S*[/.:_]\S*", r"'[^']*'"):
+    """Three English words in a row that are neither a command, an option, a type, a path nor a fingerprint."""
+    for allowed in (r"\b[0-9a-f]{4}( [0-9a-f]{4})+\b", r"careseal( [a-z-]+)+", r"--[a-z-]+", r"<[^>]*>", r"\S*[/.:_]\S*", r"'[^']*'"):
         text = re.sub(allowed, "|", text)
     return re.findall(r"[A-Za-z]{2,}(?:[ ,]+[a-z]{2,}){2,}", text)
 
