@@ -104,7 +104,7 @@ class Archive(ABC):
 
     def _around(self, at: Header) -> execution.Surroundings:
         return execution.Surroundings(self.chain_id, at.number, at.timestamp, at.difficulty, at.gas_limit, self.fee_recipient(at),
-                                      lambda: self.ancestors(at.number))
+                                      lambda: self.ancestors(at.number), at.base_fee_per_gas)
 
     def ancestors(self, number: int) -> Iterator[bytes]:
         """The hashes of the up to 256 blocks before block `number`, the last one first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eth.vm.forks.berlin.receipts import BerlinReceiptBuilder
+from eth.vm.forks.london.receipts import LondonReceiptBuilder
 from eth_hash.auto import keccak
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
@@ -48,7 +48,7 @@ def check(store: Store, sealer: bytes, progress: Callable[[int, int], None]) -> 
 def _block(store: Store, settings: Settings, block: Block, parent: Header | None, sealer: bytes) -> Header:
     """Return the block's header after checking it against its parent and its content."""
     own = header.decode(block.header)
-    receipts = [BerlinReceiptBuilder.decode(receipt) for receipt in block.receipts]
+    receipts = [LondonReceiptBuilder.decode(receipt) for receipt in block.receipts]
     bloom = 0
     for receipt in receipts:
         bloom |= receipt.bloom

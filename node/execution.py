@@ -1,4 +1,4 @@
-"""Executing transactions under Berlin rules with py-evm, below its block and chain classes.
+"""Executing transactions under the rules of Berlin or London with py-evm, below its block and chain classes.
 
 py-evm's chain classes bind execution to its own consensus: rewards touch the coinbase, the fee recipient is recovered from
 a sealed header. Here the caller says who the sealer is, and nothing is added to what the transactions do.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -21,6 +21,8 @@ from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.berlin import BerlinVM
 from eth.vm.forks.berlin.state import BerlinState
 from eth.vm.forks.berlin.transactions import BerlinTransactionBuilder
+from eth.vm.forks.london import LondonVM
+from eth.vm.forks.london.state import LondonState
 from eth.vm.interrupt import EVMMissingData
 from eth.vm.spoof import SpoofTransaction
 from eth_hash.auto import keccak
@@ -40,7 +42,10 @@ ERROR_SELECTOR = bytes.fromhex("08c379a0")  # Error(string)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a transaction can learn of the block it runs in. Time in UTC seconds; `ancestors` yields the parent's hash first."""
+    """What a transaction can learn of the block it runs in. Time in UTC seconds; `ancestors` yields the parent's hash first.
+
+    With a base fee, in wei, London's rules hold; without one Berlin's.
+    """
 
     chain_id: int
     number: int
@@ -49,6 +54,12 @@ class Surroundings:
     gas_limit: int
     sealer: bytes
     ancestors: Callable[[], Iterable[bytes]]
+    base_fee: int | None = None
+
+    @property
+    def vm(self) -> type[BerlinVM]:
+        """py-evm's rules, of which London's build on Berlin's."""
+        return BerlinVM if self.base_fee is None else LondonVM
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ class StateNodes(BaseAtomicDB):
 
 
 def open_state(nodes: StateNodes, root: bytes, around: Surroundings) -> BerlinState:
-    """Return py-evm's Berlin state at `root`, in the given surroundings."""
+    """Return py-evm's state at `root`, in the given surroundings."""
     context = ExecutionContext(
         coinbase=Address(around.sealer),
         timestamp=around.timestamp,
@@ -140,8 +151,9 @@ def open_state(nodes: StateNodes, root: bytes, around: Surroundings) -> BerlinSt
         gas_limit=around.gas_limit,
         prev_hashes=(Hash32(ancestor) for ancestor in around.ancestors()),
         chain_id=around.chain_id,
+        base_fee_per_gas=around.base_fee,
     )
-    return BerlinState(nodes, context, Hash32(root))
+    return (BerlinState if around.base_fee is None else LondonState)(nodes, context, Hash32(root))
 
 
 def execute(store: StoredNodes, root: bytes, around: Surroundings, candidates: Sequence[SignedTransactionAPI]) -> Outcome:
@@ -178,7 +190,7 @@ def execute(store: StoredNodes, root: bytes, around: Surroundings, candidates: S
                 refused.append(transaction)
                 continue
             state.commit(before)
-            receipt, gas_used = _receipt(transaction, computation, gas_used)
+            receipt, gas_used = _receipt(around.vm, transaction, computation, gas_used)
             included.append(transaction)
             receipts.append(receipt)
         state.persist()
@@ -203,6 +215,8 @@ def simulate(store: StoredNodes, root: bytes, around: Surroundings, call: Call) 
 
     Errors: CallReverted with the contract's data; CallFailed for any other failure; ChainCorrupt.
     """
+    if around.base_fee is not None:
+        around = replace(around, base_fee=0)  # a call pays no fees
     with missing_is_damage(store):
         state = open_state(StateNodes(store), root, around)
         sender = Address(call.sender)
@@ -222,7 +236,7 @@ def simulate(store: StoredNodes, root: bytes, around: Surroundings, call: Call) 
         executor.finalize_computation(spoofed, computation)
     if computation.is_error:
         raise _failure(computation)
-    return bytes(computation.output), BerlinVM.finalize_gas_used(spoofed, computation)
+    return bytes(computation.output), around.vm.finalize_gas_used(spoofed, computation)
 
 
 def estimate_gas(store: StoredNodes, root: bytes, around: Surroundings, call: Call) -> int:
@@ -287,8 +301,10 @@ def missing_is_damage(store: StoredNodes) -> Iterator[None]:
         raise store.corrupt("a state node is missing") from error
 
 
-def _receipt(transaction: SignedTransactionAPI, computation: ComputationAPI, before: int) -> tuple[ReceiptAPI, int]:
-    total = before + BerlinVM.finalize_gas_used(transaction, computation)
+def _receipt(
+    vm: type[BerlinVM], transaction: SignedTransactionAPI, computation: ComputationAPI, before: int
+) -> tuple[ReceiptAPI, int]:
+    total = before + vm.finalize_gas_used(transaction, computation)
     status = b"" if computation.is_error else b"\x01"
     return transaction.make_receipt(status, total, computation.get_log_entries()), total
 

@@ -19,6 +19,16 @@ from node.mpt import EMPTY_ROOT
 _BEFORE_BERLIN = ("homestead", "eip150", "eip155", "eip158", "byzantium", "constantinople", "petersburg", "istanbul", "berlin")
 
 
+_NOTHING_CHANGED = ("muirglacier", "arrowglacier", "grayglacier", "ceil2nby3")  # on chains whose blocks have no difficulty of work
+_ELASTICITY, _FEE_STEP, _FIRST_FEE = 2, 8, 1_000_000_000  # EIP-1559
+# Settings that change what executing a block gives, or how it is sealed; each with the values that change nothing.
+_UNCHANGED: Mapping[str, tuple[object, ...]] = {
+    "eccurve": ("secp256k1",),
+    "fixedbasefee": (False,),
+    "blockreward": (0, "0", "0x0"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the genesis fixes; `period` in seconds, `epoch` in blocks."""
@@ -27,17 +37,35 @@ class Rules:
     chain_id: int
     period: int
     epoch: int
+    london: bool = False
+    free: bool = False  # London's base fee is zero in every block after the genesis
+
+    def base_fee(self, parent: Header) -> int | None:
+        """The base fee, in wei, of the block after `parent`; None under Berlin's rules. Source: EIP-1559; Besu's `zeroBaseFee`."""
+        if not self.london or parent.base_fee_per_gas is None:
+            return None
+        fee, target = parent.base_fee_per_gas, parent.gas_limit // _ELASTICITY
+        if self.free or not target:
+            return 0
+        change = fee * abs(parent.gas_used - target) // target // _FEE_STEP
+        return fee + max(change, 1) if parent.gas_used > target else fee - change
 
 
 def rules_of(engine: object, genesis: Mapping[str, Any]) -> Rules:
-    """The rules in a genesis. ExportInvalid where they are not known, or others than Berlin's from the first block on."""
+    """The rules in a genesis. ExportInvalid where they are not known, or others than Berlin's or London's from the first block on."""
     made = consensus_of(engine, genesis)
     named = {str(name).lower(): value for name, value in genesis["config"].items()}
+    own = {str(name).lower(): value for name, value in genesis["config"][made.engine].items()}
+    for name, value in (named | own).items():
+        if value not in _UNCHANGED.get(name, (value,)):
+            raise ExportInvalid(f"the genesis sets {name} to a value that cannot be replayed")
     forks = {name.removesuffix("block"): value for name, value in named.items() if name.endswith(("block", "time"))}
-    late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, "muirglacier") and value is not None]
-    if "berlin" not in forks or late or any(number(value) for name, value in forks.items() if name in _BEFORE_BERLIN):
-        raise ExportInvalid("only Berlin's rules, from the first block on, can be replayed")
-    return made
+    late = [name for name, value in forks.items() if name not in (*_BEFORE_BERLIN, *_NOTHING_CHANGED, "london") and value is not None]
+    london = forks.get("london") is not None
+    begun = (forks.get(name) or 0 for name in (*_BEFORE_BERLIN, "london"))
+    if not (london or "berlin" in forks) or late or any(map(number, begun)):
+        raise ExportInvalid("only the rules of Berlin or London, from the first block on, can be replayed")
+    return replace(made, london=london, free=named.get("zerobasefee") is True)
 
 
 def engine_of(genesis: Mapping[str, Any]) -> str:
@@ -84,6 +112,7 @@ def first_block(genesis: Mapping[str, Any], rules: Rules, nodes: StoredNodes) ->
         extra_data=octets(genesis.get("extraData", "0x")),
         mix_hash=octets(genesis.get("mixHash", "00" * 32), 32),
         nonce=(number(genesis.get("nonce", 0)) % (1 << 64)).to_bytes(8, "big"),
+        base_fee_per_gas=number(genesis.get("baseFeePerGas", _FIRST_FEE)) if rules.london else None,
     )
     root, written = _allotted(genesis.get("alloc", {}), made, rules, nodes)
     return replace(made, state_root=root), written

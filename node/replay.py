@@ -32,7 +32,7 @@ class Replayed:
 
 
 def replay(exported: object) -> Replayed:
-    """Re-execute an exported chain. ExportInvalid where it is none that can be: another format, engine, or other rules than Berlin's."""
+    """Re-execute an exported chain. ExportInvalid where it is none that can be: another format, engine, or rules that are not known."""
     if not isinstance(exported, dict) or not isinstance(exported.get("genesis"), dict) or not isinstance(exported.get("blocks"), list):
         raise ExportInvalid("this is no exported chain: it needs engine, genesis and blocks")
     genesis, blocks = exported["genesis"], exported["blocks"]

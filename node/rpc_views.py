@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from eth.abc import ReceiptAPI, SignedTransactionAPI
-from eth.vm.forks.berlin.receipts import BerlinReceiptBuilder
-from eth.vm.forks.berlin.transactions import BerlinTransactionBuilder
+from eth.vm.forks.london.receipts import LondonReceiptBuilder
+from eth.vm.forks.london.transactions import LondonTransactionBuilder
 from eth_hash.auto import keccak
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ from node.header import Header
 from node.store import Block
 
 View: TypeAlias = dict[str, Any]
+_DYNAMIC = 2  # the type of a transaction that names a fee and a tip, EIP-1559
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class SealedBlock:
         self.header: Header = chain.read_header(self.stored.header)
         try:
             sent, receipts = self.stored.transactions, self.stored.receipts
-            self.transactions: list[SignedTransactionAPI] = [BerlinTransactionBuilder.decode(raw) for raw in sent]
-            self.receipts: list[ReceiptAPI] = [BerlinReceiptBuilder.decode(raw) for raw in receipts]
+            self.transactions: list[SignedTransactionAPI] = [LondonTransactionBuilder.decode(raw) for raw in sent]
+            self.receipts: list[ReceiptAPI] = [LondonReceiptBuilder.decode(raw) for raw in receipts]
         except (RLPException, ValidationError) as error:
             raise chain.store.corrupt(f"block {number} holds something else than transactions") from error
 
@@ -75,6 +76,7 @@ class SealedBlock:
             "size": hex(self._size()),
             "gasLimit": hex(own.gas_limit),
             "gasUsed": hex(own.gas_used),
+            **({} if own.base_fee_per_gas is None else {"baseFeePerGas": hex(own.base_fee_per_gas)}),
             "timestamp": hex(own.timestamp),
             "uncles": [],
             "transactions": [
@@ -101,7 +103,7 @@ class SealedBlock:
             "contractAddress": None if created is None else text(created),
             "cumulativeGasUsed": hex(receipt.gas_used),
             "gasUsed": hex(receipt.gas_used - before),
-            "effectiveGasPrice": hex(transaction.gas_price),
+            "effectiveGasPrice": hex(_price(transaction, self)),
             "status": "0x1" if receipt.state_root == b"\x01" else "0x0",
             "type": hex(transaction.type_id or 0),
             "logsBloom": text(receipt.bloom.to_bytes(256, "big")),
@@ -139,7 +141,7 @@ def transaction_view(transaction: SignedTransactionAPI, block: SealedBlock | Non
         "to": text(transaction.to) if transaction.to else None,
         "nonce": hex(transaction.nonce),
         "gas": hex(transaction.gas),
-        "gasPrice": hex(transaction.gas_price),
+        "gasPrice": hex(_price(transaction, block)),
         "value": hex(transaction.value),
         "input": text(transaction.data),
         "type": hex(transaction.type_id or 0),
@@ -147,6 +149,9 @@ def transaction_view(transaction: SignedTransactionAPI, block: SealedBlock | Non
         "r": hex(transaction.r),
         "s": hex(transaction.s),
     }
+    if transaction.type_id == _DYNAMIC:
+        view["maxFeePerGas"] = hex(transaction.max_fee_per_gas)
+        view["maxPriorityFeePerGas"] = hex(transaction.max_priority_fee_per_gas)
     if transaction.type_id:
         view["v"] = view["yParity"] = hex(transaction.y_parity)
         view["accessList"] = [
@@ -156,6 +161,12 @@ def transaction_view(transaction: SignedTransactionAPI, block: SealedBlock | Non
     else:
         view["v"] = hex((chain_id or 0) * 2 + 35 + transaction.y_parity)
     return view
+
+
+def _price(transaction: SignedTransactionAPI, block: SealedBlock | None) -> int:
+    """What is paid for a unit of gas, in wei. Source: EIP-1559."""
+    fee = None if block is None else block.header.base_fee_per_gas
+    return min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + (fee or 0))
 
 
 def text(value: bytes) -> str:

@@ -58,4 +58,4 @@ def fits(transaction: SignedTransactionAPI, nonce: int, balance: int) -> bool:
 
 def cost(transaction: SignedTransactionAPI) -> int:
     """Return what the sender must own, in wei."""
-    return transaction.value + transaction.gas * transaction.gas_price
+    return transaction.value + transaction.gas * transaction.max_fee_per_gas

@@ -61,7 +61,7 @@ class Walk:
             raise ExportInvalid(f"it is not block {self.head.number + 1}, or its hash is not that of its header")
         empty, recipient = self.sealed(own)
         around = self._around(own, recipient)
-        sent = transactions_of(block, self.rules.chain_id)
+        sent = transactions_of(block, self.rules.chain_id, fees=self.rules.london)
         outcome = execution.execute(self.nodes, self.head.state_root, around, sent)
         if len(outcome.transactions) != len(sent):
             raise ExportInvalid("it has a transaction that cannot be there")
@@ -80,6 +80,8 @@ class Walk:
             raise ExportInvalid("it comes before its time")
         if abs(own.gas_limit - self.head.gas_limit) * _GAS_STEP > self.head.gas_limit or own.gas_used > own.gas_limit:
             raise ExportInvalid("its gas limit leaps, or it uses more gas than that")
+        if own.base_fee_per_gas != self.rules.base_fee(self.head) or own.withdrawals_root is not None:
+            raise ExportInvalid("its base fee is not that of the rules, or it has fields of later rules")
         sealers = self.sealers.copy()
         recipient = sealers.take_in(own)
         return Step(own, ENGINES[self.rules.engine].block_hash(own), (), (), {}, sealers), recipient
@@ -92,7 +94,9 @@ class Walk:
 
     def _around(self, own: Header, sealer: bytes) -> Surroundings:
         ancestors = tuple(self.ancestors)
-        return Surroundings(self.rules.chain_id, own.number, own.timestamp, own.difficulty, own.gas_limit, sealer, lambda: ancestors)
+        return Surroundings(
+            self.rules.chain_id, own.number, own.timestamp, own.difficulty, own.gas_limit, sealer, lambda: ancestors, own.base_fee_per_gas
+        )  # fmt: skip
 
 
 def sealers_of(listing: Header, rules: Rules) -> Voted:

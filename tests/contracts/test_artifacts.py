@@ -35,7 +35,8 @@ def test_compilation_does_not_depend_on_the_directory(monkeypatch: pytest.Monkey
 
 
 def test_stale_artifact_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "Journals.json").write_bytes((compile.ARTIFACTS / "Journals.json").read_bytes())
+    for name in ("Journals", "Succession"):
+        (tmp_path / f"{name}.json").write_bytes((compile.ARTIFACTS / f"{name}.json").read_bytes())
     monkeypatch.setattr(compile, "ARTIFACTS", tmp_path)
     assert compile.main(["--check"]) == 1
     assert capsys.readouterr().out == "contracts/artifacts/Consortium.json is out of date: run python -m contracts.compile\n"

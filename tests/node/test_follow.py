@@ -333,7 +333,7 @@ def test_bad_arguments_end_with_one_line(tmp_path, network_file):
         assert "another timestamp" in forked.here(*command(network_file, state, good), environment={}).line()
         london = CHAIN["genesis"]["config"] | {"londonBlock": 0}
         network_file.with_name("genesis.json").write_text(json.dumps(CHAIN["genesis"] | {"config": london}))
-        assert "only Berlin's rules" in forked.here(*command(network_file, state, good), environment={}).line()
+        assert "another base_fee_per_gas" in forked.here(*command(network_file, state, good), environment={}).line()
         network_file.with_name("genesis.json").write_text("[]")
         assert "holds no genesis" in forked.here(*command(network_file, state, good), environment={}).line()
         assert not state.exists()
