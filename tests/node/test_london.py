@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import rlp
-from assembled import BURN, CHAIN_ID, SEALER_KEY, STORE, VANISH, WITNESS, Sender, word
+from assembled import BURN, CHAIN_ID, SEALER_KEY, STORE, VANISH, WITNESS, Sender, deployer, word
 from eth.vm.forks.london.transactions import LondonTransactionBuilder as Builder
 from eth_account import Account
 from eth_utils import keccak, to_checksum_address
@@ -75,8 +75,8 @@ def paid(folder) -> Chain:
     """Fees are paid and burned, slots are cleared, contracts vanish, and blocks above and below their target move the base fee."""
     made = Chain(folder, GWEI)
     addresses = [rlp_address(nonce) for nonce in range(4)]
-    made.seal(*(dynamic(nonce, b"", code) for nonce, code in enumerate((STORE, WITNESS))))
-    made.seal(*(dynamic(nonce, b"", code) for nonce, code in enumerate((VANISH, BURN), 2)))
+    made.seal(*(dynamic(nonce, b"", deployer(code)) for nonce, code in enumerate((STORE, WITNESS))))
+    made.seal(*(dynamic(nonce, b"", deployer(code)) for nonce, code in enumerate((VANISH, BURN), 2)))
     listed = [{"address": "0x" + addresses[0].hex(), "storageKeys": ["0x" + word(1).hex()]}]
     made.seal(
         dynamic(4, addresses[0], word(1) + word(7)),
