@@ -1,6 +1,7 @@
 """Receipts: signed statements of what was anchored, kept outside the machine. They show when home and chain were rolled back together.
 
-A receipt may carry a time stamp of a TSA, over the digest of all the rest of it.
+A receipt may carry a time stamp of a TSA, over the digest of all the rest of it. A provisional one is of a checkpoint that is sealed
+and not anchored yet: it has no block and no time stamp, and proves no more than that the institution sealed these entries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ledger.errors import WireError
 from ledger.home import Settings
 from ledger.journal import Checkpoint
 
-_DOMAIN = b"careseal/v1/receipt"
+_DOMAIN, _PROVISIONAL_DOMAIN = b"careseal/v1/receipt", b"careseal/v1/provisional-receipt"
+_FORMAT, _PROVISIONAL_FORMAT = "receipt/1", "provisional-receipt/1"
 _MAX_BYTES = 1 << 18
 
 
@@ -41,10 +43,23 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Provisional:
+    """One sealed checkpoint that waits for its anchor, as its institution signed it. `sealed` in milliseconds since 1970 UTC."""
+
+    chain_id: int
+    journals: str
+    institution: int
+    generation: int
+    size: int
+    root: str
+    sealed: int
+
+
+@dataclass(frozen=True, slots=True)
 class SignedReceipt:
     """A receipt, the 20-byte address whose key signed it, the digest that a time stamp of it covers, and the token, not checked yet."""
 
-    receipt: Receipt
+    receipt: Receipt | Provisional
     signer: bytes
     digest: bytes
     token: bytes | None
@@ -59,7 +74,17 @@ def make_receipt(settings: Settings, checkpoint: Checkpoint, link: Link) -> byte
         checkpoint.root.hex(), checkpoint.block, checkpoint.block_hash, checkpoint.block_time,
     )  # fmt: skip
     signature = link.sign(_digest(receipt))
-    return canonical.encode({"careseal": "receipt/1", **asdict(receipt), "signature": signature.hex()}) + b"\n"
+    return canonical.encode({"careseal": _FORMAT, **asdict(receipt), "signature": signature.hex()}) + b"\n"
+
+
+def make_provisional(settings: Settings, checkpoint: Checkpoint, key: bytes) -> bytes:
+    """The provisional receipt of a sealed checkpoint: canonical JSON with the signature of the sealing key, 32 bytes."""
+    receipt = Provisional(
+        settings.chain_id, settings.journals.lower(), settings.institution, checkpoint.generation, checkpoint.size,
+        checkpoint.root.hex(), checkpoint.time,
+    )  # fmt: skip
+    signature = coincurve.PrivateKey(key).sign_recoverable(_digest(receipt), hasher=None)
+    return canonical.encode({"careseal": _PROVISIONAL_FORMAT, **asdict(receipt), "signature": signature.hex()}) + b"\n"
 
 
 def with_timestamp(receipt: bytes, token: bytes) -> bytes:
@@ -95,15 +120,16 @@ def read_receipt(path: Path) -> SignedReceipt:
 def _parsed(data: bytes) -> SignedReceipt:
     values = canonical.decode(data.strip())
     digest, token = stamped_digest(data), timestamp_of(data)
-    if values.pop("careseal") != "receipt/1":
+    kind = {_FORMAT: Receipt, _PROVISIONAL_FORMAT: Provisional}[str(values.pop("careseal"))]
+    if values.pop("timestamp", None) is not None and kind is Provisional:
         raise ValueError
-    values.pop("timestamp", None)
     signature = exact_hex(values.pop("signature"))
-    receipt = Receipt(**values)  # type: ignore[arg-type]
-    for name, kind in Receipt.__annotations__.items():
-        if type(getattr(receipt, name)).__name__ != kind:
+    receipt = kind(**values)
+    for name, expected in kind.__annotations__.items():
+        if type(getattr(receipt, name)).__name__ != expected:
             raise ValueError
-    if min(receipt.chain_id, receipt.institution, receipt.generation, receipt.size, receipt.block) < 0:
+    numbers = (value for value in asdict(receipt).values() if isinstance(value, int))
+    if min(numbers) < 0:
         raise ValueError
     if len(signature) != 65 or len(exact_hex(receipt.root)) != 32:
         raise ValueError
@@ -111,5 +137,6 @@ def _parsed(data: bytes) -> SignedReceipt:
     return SignedReceipt(receipt, keccak(public.format(compressed=False)[1:])[12:], digest, token)
 
 
-def _digest(receipt: Receipt) -> bytes:
-    return sha256(_DOMAIN + canonical.encode(asdict(receipt))).digest()
+def _digest(receipt: Receipt | Provisional) -> bytes:
+    domain = _DOMAIN if isinstance(receipt, Receipt) else _PROVISIONAL_DOMAIN
+    return sha256(domain + canonical.encode(asdict(receipt))).digest()

@@ -13,7 +13,7 @@ from web3 import Web3
 from anchoring.chain_state import ChainState
 from anchoring.errors import AnchoringError, TimestampInvalid
 from anchoring.link import Link
-from anchoring.receipt import Receipt, SignedReceipt, read_receipt
+from anchoring.receipt import Provisional, Receipt, SignedReceipt, read_receipt
 from anchoring.timestamp import Stamp, verify_timestamp
 from contracts.calls import ChainHead
 from ledger import identity
@@ -85,7 +85,10 @@ def verify(
         receipt = signed.receipt
         _belongs(home.settings, receipt, signed.signer, state, link, path)
         stamps += _stamped(signed, trust, path)
-        extra += _lost_block(receipt, state, link) or _lost_checkpoint(receipt, state)
+        if isinstance(receipt, Provisional):
+            extra += _other_checkpoint(receipt, state)
+        else:
+            extra += _lost_block(receipt, state, link) or _lost_checkpoint(receipt, state)
         if receipt.generation == home.journal.generation:
             _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
     if head is not None:
@@ -158,7 +161,7 @@ def _expect(roots: dict[int, bytes], size: int, root: bytes, extra: list[Finding
         roots[size] = root
 
 
-def _belongs(settings: Settings, receipt: Receipt, signer: bytes, state: ChainState, link: Link, path: Path) -> None:
+def _belongs(settings: Settings, receipt: Receipt | Provisional, signer: bytes, state: ChainState, link: Link, path: Path) -> None:
     mine = (settings.chain_id, settings.journals.lower(), settings.institution)
     if (receipt.chain_id, receipt.journals, receipt.institution) != mine:
         raise AnchoringError(f"the receipt {path} belongs to another institution or chain: give one of this home")
@@ -173,6 +176,15 @@ def _lost_checkpoint(receipt: Receipt, state: ChainState) -> list[Finding]:
         return []
     words = f"the chain no longer has the receipt's checkpoint of {receipt.size} entries in generation {receipt.generation}"
     return [Finding(FindingKind.ROLLED_BACK, None, detail=words)]
+
+
+def _other_checkpoint(receipt: Provisional, state: ChainState) -> list[Finding]:
+    """Whether the chain has other entries than those that were sealed, by a provisional receipt; it may have none of them yet."""
+    found = state.find(receipt.generation, receipt.size)
+    if found is None or found.root.hex() == receipt.root:
+        return []
+    words = f"the chain has another root than the provisional receipt for {receipt.size} entries in generation {receipt.generation}"
+    return [Finding(FindingKind.JOURNAL_ALTERED, None, detail=words)]
 
 
 def _lost_block(receipt: Receipt, state: ChainState, link: Link) -> list[Finding]:

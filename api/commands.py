@@ -50,7 +50,7 @@ from api.evidence_commands import read_trusted
 from api.language import _, reported
 from api.options import HomeOption, JsonOption, KeyPassphraseOption, PassphraseOption
 from api.passphrase import given_passphrase, passphrase, recovery_passphrase
-from api.receipts import precise, print_stamps, stamp_json, stamps_json, tell_failed, write_receipt
+from api.receipts import precise, print_stamps, promising, stamp_json, stamps_json, tell_completed, tell_failed, write_receipt
 from careseal import __version__
 from ledger.errors import LedgerError, SourceError
 
@@ -310,7 +310,9 @@ def seal_command(
             start_mirror(opened_home, new_mirror)
         if tsa or no_tsa:
             declare(opened_home, tsa or ())
-        with sealed(opened_home, linked(opened_home, secret), _now_ms(), rows) as (link, done):
+        connection = linked(opened_home, secret)
+        with promising(opened_home, receipt, as_json=as_json), sealed(opened_home, connection, _now_ms(), rows) as (link, done):
+            tell_completed(opened_home, link, as_json=as_json)
             checkpoint = done.latest
             signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
         # The chain is closed while a TSA is waited for: others may use it.

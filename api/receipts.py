@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.console import err, say
+from api.console import err, print_json_line, say
 from api.language import _, reported
+from careseal import CaresealError
 from ledger.errors import LedgerError
 from ledger.files import write_durably
 
 if TYPE_CHECKING:
+    from anchoring.link import Link
     from anchoring.stamping import Stamping
     from anchoring.timestamp import Stamp
     from anchoring.verify import Stamped
@@ -26,9 +29,45 @@ def tell_failed(stamping: Stamping) -> None:
         err.print(_("warning: {message}").format(message=reported(str(error))), markup=False)
 
 
+def place_of(home: Home, checkpoint: Checkpoint) -> Path:
+    """Where a checkpoint's receipt lies in the home."""
+    return home.path / "receipts" / f"{checkpoint.size:012d}.json"
+
+
+@contextmanager
+def promising(home: Home, path: Path | None, *, as_json: bool) -> Iterator[None]:
+    """Where what is sealed in here does not come to be anchored, leave a provisional receipt of it, and tell; the error goes on."""
+    from anchoring.errors import JournalDiverged
+    from anchoring.provisional import promise
+
+    try:
+        yield
+    except JournalDiverged:
+        raise  # the chain will never take it
+    except CaresealError:
+        with suppress(LedgerError):  # the first error says what to do
+            promised = promise(home, lambda checkpoint: path or place_of(home, checkpoint))
+            if promised is not None and as_json:
+                print_json_line({"provisional_receipt": str(promised)})
+            elif promised is not None:
+                say("provisional receipt: {path} - the receipt takes its place once the checkpoint is anchored", path=promised)
+        raise
+
+
+def tell_completed(home: Home, link: Link, *, as_json: bool) -> None:
+    """Put receipts in the places of provisional ones, and tell."""
+    from anchoring.provisional import complete
+
+    done = complete(home, link)
+    for path in done.written if not as_json else ():
+        say("receipt: {path} is no longer provisional", path=path)
+    for error in done.failed:
+        err.print(_("warning: {message}").format(message=reported(str(error))), markup=False)
+
+
 def write_receipt(home: Home, checkpoint: Checkpoint, content: bytes, path: Path | None) -> Path:
     """Write the receipt of an anchored checkpoint to a file."""
-    target = path or home.path / "receipts" / f"{checkpoint.size:012d}.json"
+    target = path or place_of(home, checkpoint)
     try:
         if path is None:
             target.parent.mkdir(mode=0o700, exist_ok=True)

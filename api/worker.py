@@ -92,13 +92,15 @@ def _round(home: Path, passphrase_file: Path | None, pace: _Pace, known: _Known,
     from anchoring.stamping import is_due, stamp_receipt
     from anchoring.verify import verify
     from api.commands import linked
-    from api.receipts import tell_failed, write_receipt
+    from api.receipts import promising, tell_completed, tell_failed, write_receipt
     from ledger.home import Home
     from ledger.seal import quiet
 
     secret, now = passphrase(passphrase_file, home), int(time.time() * 1000)
     with Home.open(home, lambda: secret) as opened_home:
-        with sealed(opened_home, linked(opened_home, secret), now, quiet) as (link, done):
+        connection = linked(opened_home, secret)
+        with promising(opened_home, None, as_json=as_json), sealed(opened_home, connection, now, quiet) as (link, done):
+            tell_completed(opened_home, link, as_json=as_json)
             checkpoint = done.latest if opened_home.settings.tsa and is_due(opened_home, now / 1000, pace.stamps) else None
             signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
             part = next_part(opened_home, pace.every, pace.whole, now / 1000)

@@ -37,7 +37,7 @@ class LiveQbft(ReadRpc):
             "mixHash": "0x" + qbft.MIX_HASH.hex(), "alloc": {},
         }  # fmt: skip
         self.chain = FollowedChain.create(folder, "qbft", self.genesis)
-        self.pool, self.lock = Pool(), threading.RLock()
+        self.pool, self.lock, self.paused = Pool(), threading.RLock(), False
         super().__init__(self.chain)
 
     def _table(self):
@@ -105,7 +105,7 @@ class LiveQbft(ReadRpc):
 
         def work() -> None:
             while not ended.wait(0.02):
-                if len(self.pool):
+                if len(self.pool) and not self.paused:
                     self.seal()
 
         worker = threading.Thread(target=work, daemon=True)
