@@ -6,7 +6,6 @@ socket that its process holds.
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import socket
@@ -98,6 +97,6 @@ class Links:
                 folder = Path(f"/proc/{self.process(number)}/fd")
                 for entry in folder.iterdir():
                     with suppress(OSError):
-                        if os.readlink(entry) in inodes:
+                        if str(entry.readlink()) in inodes:
                             return number
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import urllib.request
 from pathlib import Path
 
 import pytest
+import requests
 from geth_network import GethNetwork, needs_geth, wait
 from links import Links
 
@@ -115,9 +115,7 @@ def test_a_way_to_the_node_that_repeats_requests_and_loses_answers(linked, tmp_p
 
     def asked(body: bytes) -> bytes:
         def once() -> bytes:
-            request = urllib.request.Request(network.url(1), body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.read()
+            return requests.post(network.url(1), body, headers={"Content-Type": "application/json"}, timeout=30).content
 
         if json.loads(body)["method"] == "eth_sendRawTransaction":
             once()
