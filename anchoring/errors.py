@@ -9,6 +9,14 @@ class AnchoringError(CaresealError):
     """The chain, or what is said about it, makes the operation impossible."""
 
 
+class ChainStands(AnchoringError):
+    """What was waited for did not come about on the chain in time."""
+
+
+class Superseded(AnchoringError):
+    """Another transaction of the same account and number was mined: this one never will be."""
+
+
 class JournalDiverged(AnchoringError):
     """The chain holds another history than the journal; nothing may be published from it."""
 

@@ -1,19 +1,22 @@
 """Publishing: every checkpoint goes to the chain exactly once, in order, whatever is killed in between.
 
-The outbox is the ledger's list of checkpoints without a block. What the chain has is asked first, proofs start from there, and at
-most one transaction is in flight; the contract refuses a second copy, so repeating is harmless.
+The outbox is the ledger's list of checkpoints without a block. What the chain has is asked first, proofs start from there, and every
+transaction has the account's next number, whatever waits in pools: it fills a gap, and of all with that number one is mined. The contract
+refuses a second copy, so repeating is harmless.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from anchoring.errors import JournalDiverged, NodeNotBelieved
+from anchoring.errors import AnchoringError, JournalDiverged, NodeNotBelieved, Superseded
 from anchoring.link import Link
 from contracts.calls import ChainCheckpoint, ContractRefused
 from ledger.home import Home
 from ledger.journal import Checkpoint
 from ledger.mirror import mirror
+
+_MOST_TRIES = 4
 
 
 def publish(
@@ -32,7 +35,6 @@ def publish(
     if home.journal.unanchored() is None:
         check_head(home, link)
         return []
-    _await_sent(link)
     done = []
     while (checkpoint := home.journal.unanchored()) is not None:
         check_head(home, link)
@@ -60,11 +62,6 @@ def _confirmed(link: Link, checkpoint: Checkpoint) -> ChainCheckpoint:
     return link.wait(look)
 
 
-def _await_sent(link: Link) -> None:
-    if link.in_flight():
-        link.wait(lambda: None if link.in_flight() else True)
-
-
 def _take_back_lost(home: Home, link: Link) -> None:
     """Put checkpoints back into the outbox that the home saw anchored and the chain has no more, as after a fork of it was undone.
 
@@ -75,7 +72,6 @@ def _take_back_lost(home: Home, link: Link) -> None:
     if noted is None or head.generation != noted.generation or size >= noted.size:
         return
     check_head(home, link)
-    _await_sent(link)
     first = home.journal.after(size)
     if first is not None and link.state().find(first.generation, first.size) is None:
         _send(home, link, first)
@@ -100,13 +96,19 @@ def check_head(home: Home, link: Link) -> None:
 
 
 def _send(home: Home, link: Link, checkpoint: Checkpoint) -> None:
-    head = link.head()
-    start = 0 if head.last is None else head.last.size
-    proof = home.journal.tree.consistency_proof(start, checkpoint.size)
-    transaction = link.journals.publish(checkpoint.generation, start, checkpoint.size, checkpoint.root, proof, nonce=link.nonce())
-    try:
-        link.send(transaction)
-    except ContractRefused:
-        # Another process of this institution, or a transaction thought lost, may have published it meanwhile.
-        if link.state().find(checkpoint.generation, checkpoint.size) is None:
-            raise
+    """Have the checkpoint mined, by this transaction or by one that was sent before. Errors of `publish`."""
+    for _ in range(_MOST_TRIES):
+        check_head(home, link)
+        head = link.head()
+        start = 0 if head.last is None else head.last.size
+        proof = home.journal.tree.consistency_proof(start, checkpoint.size)
+        try:
+            link.send(link.journals.publish(checkpoint.generation, start, checkpoint.size, checkpoint.root, proof, nonce=link.nonce()))
+            return
+        except (ContractRefused, Superseded) as error:
+            # Another process of this institution, or a transaction thought lost, may have published it meanwhile.
+            if link.state().find(checkpoint.generation, checkpoint.size) is not None:
+                return
+            if isinstance(error, ContractRefused):
+                raise
+    raise AnchoringError("other transactions of this institution were mined again and again: end what sends them, then seal again")

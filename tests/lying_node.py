@@ -16,10 +16,14 @@ def truth(method, params, answer):
 
 
 class LyingNode:
-    """`lie` gets method, parameters and the true response, and returns what is answered; `ask` asks the real node."""
+    """`lie` gets method, parameters and the true response, and returns what is answered; `ask` asks the real node.
+
+    `instead` gets method and parameters, and what it answers keeps the request from the real node; None passes it on.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.upstream, self.url, self.lie = upstream, "", truth
+        self.instead = lambda method, params: None
         self.asked: Counter[str] = Counter()
 
     def ask(self, method: str, params: list) -> dict:
@@ -29,7 +33,8 @@ class LyingNode:
     def answer(self, asked: dict) -> dict:
         method, params = asked["method"], asked.get("params", [])
         self.asked[method] += 1
-        return {"jsonrpc": "2.0"} | self.lie(method, params, self.ask(method, params)) | {"id": asked["id"]}
+        answer = self.instead(method, params) or self.lie(method, params, self.ask(method, params))
+        return {"jsonrpc": "2.0"} | answer | {"id": asked["id"]}
 
 
 @contextmanager
