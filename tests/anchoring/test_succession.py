@@ -213,3 +213,27 @@ def test_a_file_of_another_successor_is_refused(moved):
             verify_succession(moved.file.read_bytes(), replace(network, **change))
     with pytest.raises(EvidenceInvalid):
         verify_across(moved.evidence.read_bytes(), read_network(moved.old), [moved.file.read_bytes()])
+
+
+def test_new_contracts_on_the_same_chain_succeed_the_old_ones(tmp_path):
+    chain = LiveQbft(tmp_path / "qbft", forked.fast_time)
+    with chain.running() as url:
+        (tmp_path / "genesis.json").write_text(json.dumps(chain.genesis))
+        for name in ("old", "new"):
+            arguments = ("--genesis", tmp_path / "genesis.json", "--rpc", url)
+            assert forked.here("network", "found", tmp_path / f"{name}.json", *arguments, environment={}).code == 0
+        world = World(tmp_path / "w", chain=None)
+        world.folder.mkdir()
+        world.chain, world.more = url, ("--chain", url, "--network", tmp_path / "old.json", "--mirror", world.mirror)
+        world.init().attach().ok("seal")
+        world.ok("evidence export", "visit", "1", "-o", tmp_path / "before.json")
+        file, trusted = tmp_path / "succession.json", ("--network", tmp_path / "new.json")
+        assert world.ok("network succeed", file, *trusted, "--chain", url, "--json").json["missing"] is None
+        world.change((("INSERT INTO visit VALUES (71, 'p7', 'under new contracts')",),))
+        world.ok("seal")
+        world.check(counted=False)
+        world.ok("evidence export", "visit", "71", "-o", tmp_path / "after.json")
+        for name, files in (("before", ("--succession", file)), ("after", ("--succession", file)), ("after", ())):
+            shown = forked.here("evidence", "verify", tmp_path / f"{name}.json", *trusted, *files, "--json", environment={})
+            assert shown.code == 0 and shown.json["valid"], shown
+        assert forked.here("evidence", "verify", tmp_path / "before.json", *trusted, environment={}).code == 1
