@@ -60,7 +60,7 @@ class Sender:
             receipt = self.wait(look)
         except ChainStands as error:
             if self.w3.eth.block_number > first:
-                raise AnchoringError(f"the chain goes on, but the transaction was not mined in {MINED_SECONDS:.0f} s: {_PRICE}") from error
+                raise ChainStands(f"the chain goes on, but the transaction was not mined in {MINED_SECONDS:.0f} s: {_PRICE}") from error
             raise
         if receipt["status"] != 1:
             dry_run(self.w3, transaction, self.account, receipt["blockNumber"] - 1)

@@ -80,6 +80,7 @@ def verify(
         extra.append(Finding(FindingKind.ROLLED_BACK, None, detail=detail))
     extra += _behind(home, on_chain, state.header.number)
     stamps: list[Stamped] = []
+    external = _is_elsewhere(home.settings.chain)
     for path in receipts:
         signed = read_receipt(path)
         receipt = signed.receipt
@@ -88,6 +89,7 @@ def verify(
         if isinstance(receipt, Provisional):
             extra += _other_checkpoint(receipt, state)
         else:
+            external = True
             extra += _lost_block(receipt, state, link) or _lost_checkpoint(receipt, state)
         if receipt.generation == home.journal.generation:
             _expect(roots, receipt.size, bytes.fromhex(receipt.root), extra)
@@ -102,7 +104,7 @@ def verify(
     # Nodes keep the state of their latest blocks only, and an audit may take long: this is asked of the chain as it is now.
     result = completed(home, on_chain_only(result, link.state()), extra, earlier)
     faults = mirror_faults(home) if scope.journal else ()
-    return Verified(result, bool(receipts) or _is_elsewhere(home.settings.chain), tuple(stamps), faults)
+    return Verified(result, external, tuple(stamps), faults)
 
 
 def _stamped(signed: SignedReceipt, trust: Trust | None, path: Path) -> list[Stamped]:

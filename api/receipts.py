@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from api.console import err, print_json_line, say
 from api.language import _, reported
-from careseal import CaresealError
 from ledger.errors import LedgerError
 from ledger.files import write_durably
 
@@ -36,15 +35,15 @@ def place_of(home: Home, checkpoint: Checkpoint) -> Path:
 
 @contextmanager
 def promising(home: Home, path: Path | None, *, as_json: bool) -> Iterator[None]:
-    """Where what is sealed in here does not come to be anchored, leave a provisional receipt of it, and tell; the error goes on."""
-    from anchoring.errors import JournalDiverged
+    """Where the chain keeps what is sealed in here from its anchor, leave a provisional receipt of it, and tell; the error goes on."""
+    from anchoring.errors import ChainStands, NodeNotBelieved
     from anchoring.provisional import promise
+    from node.errors import ChainLocked, NodeUnreachable
 
     try:
         yield
-    except JournalDiverged:
-        raise  # the chain will never take it
-    except CaresealError:
+    except (NodeUnreachable, ChainLocked, NodeNotBelieved, ChainStands):
+        # What is sealed is durable in the mirror by now.
         with suppress(LedgerError):  # the first error says what to do
             promised = promise(home, lambda checkpoint: path or place_of(home, checkpoint))
             if promised is not None and as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import rlp
@@ -105,8 +104,7 @@ def test_a_transaction_that_a_node_forgets_is_sent_again_byte_for_byte(sealed, p
 
 
 def test_that_is_long_before_the_wait_ends():
-    source = Path(anchoring.sender.__file__).read_text()
-    assert "_AGAIN_SECONDS = 5.0" in source and anchoring.sender.MINED_SECONDS == 120
+    assert anchoring.sender._AGAIN_SECONDS * 10 <= anchoring.sender.MINED_SECONDS
 
 
 def test_a_pool_that_is_empty_after_a_restart_gets_it_again(sealed, pool):
