@@ -38,8 +38,8 @@ needs_geth = pytest.mark.skipif(not has_geth(), reason="geth is not installed: m
 
 
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    for first in range(21000 + os.getpid() % 4000, 30000, count):
+    """The first of so many free ports in a row; processes that run side by side begin far from each other."""
+    for first in range(21000 + os.getpid() * 64 % 4000, 30000, count):
         with suppress(OSError):
             for port in range(first, first + count):
                 with socket.socket() as probe:
