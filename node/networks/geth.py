@@ -53,9 +53,9 @@ def command(geth: str, folder: Path, plan: Plan, member: Member, ipc: Path, node
     return (
         geth, "--config", str(folder / "config.toml"), "--datadir", str(folder / "data"), "--keystore", str(folder / "keystore"),
         "--networkid", str(plan.chain_id), "--syncmode", "full", "--gcmode", "archive", "--state.scheme", "hash",
-        "--miner.gaslimit", str(plan.gas_limit), "--miner.recommit", "1s", "--miner.etherbase", "0x" + member.sealer.hex(), "--ipcpath", str(ipc),
-        "--nodekey", f"/dev/fd/{node_key}", "--unlock", "0x" + member.sealer.hex(), "--password", f"/dev/fd/{password}",
-        "--nat", f"extip:{member.host}", "--authrpc.port", "0", "--cache", "64", "--verbosity", "3",
+        "--miner.gaslimit", str(plan.gas_limit), "--miner.etherbase", "0x" + member.sealer.hex(), "--miner.recommit", "1s",
+        "--ipcpath", str(ipc), "--nodekey", f"/dev/fd/{node_key}", "--unlock", "0x" + member.sealer.hex(),
+        "--password", f"/dev/fd/{password}", "--nat", f"extip:{member.host}", "--authrpc.port", "0", "--cache", "64", "--verbosity", "3",
     )  # fmt: skip
 
 
