@@ -76,7 +76,7 @@ def read_container(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise EvidenceInvalid("container", f"larger than {MAX_BYTES} bytes")
     text = data[:-1] if data.endswith(b"\n") else data
-    if text.translate(None, _PLAIN) or sum(map(text.count, (b"[", b"{", b","))) > _MAX_PIECES:
+    if not is_bounded(text):
         raise EvidenceInvalid("container", "no evidence, or edited: it has other letters or more parts than evidence has")
     try:
         values = read_json(text)
@@ -96,6 +96,11 @@ def read_container(data: bytes) -> dict[str, Any]:
     given = {name: spec for name, spec in OPTIONAL.items() if name in values}
     form: dict[str, Spec] = {"careseal": "text", "kind": "text", **FORMAT, **KINDS[kind], **given}
     return dict(_object("evidence", form, values))
+
+
+def is_bounded(text: bytes) -> bool:
+    """Whether a file has only the letters of which such files are made, and so few parts that reading it takes little memory."""
+    return not text.translate(None, _PLAIN) and sum(map(text.count, (b"[", b"{", b","))) <= _MAX_PIECES
 
 
 def encode(values: Mapping[str, object]) -> bytes:

@@ -8,7 +8,8 @@ nothing is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,6 @@ from anchoring.opening import Record, Report, open_subject
 from anchoring.stamped import Stamped, open_stamped
 from contracts.layout import checkpoint_slots, institution_slots
 from ledger.errors import LedgerError
-from node.confirmation import Headers
 from node.header import Header
 
 
@@ -81,8 +81,15 @@ def verify_evidence(data: bytes, network: Network) -> Proved:
 
 def verify_anchor(parts: Mapping[str, Any], network: Network) -> Anchored:
     """The checkpoint of the parts of a container, as the chain holds it. Raises EvidenceInvalid that names the first broken link."""
-    try:
+    with refusing():
         return _anchored(parts, network)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Whatever link breaks in a file, the file is not valid."""
+    try:
+        yield
     except EvidenceInvalid:
         raise
     except LinkBroken as error:
@@ -90,13 +97,10 @@ def verify_anchor(parts: Mapping[str, Any], network: Network) -> Anchored:
 
 
 def _anchored(parts: Mapping[str, Any], network: Network) -> Anchored:
-    checkpoint, chain = parts["checkpoint"], parts["chain"]
+    checkpoint = parts["checkpoint"]
     if checkpoint["chain_id"] != network.chain_id:
         raise EvidenceInvalid("network", f"the evidence is of chain {checkpoint['chain_id']}, the network file of chain {network.chain_id}")
-    headers = Headers(
-        tuple(map(proofs.read_header, chain["before"])), proofs.read_header(chain["header"]),
-        tuple(map(proofs.read_header, chain["after"])),
-    )  # fmt: skip
+    headers = proofs.read_chain(parts["chain"])
     head = headers.header
     block = _checkpoint_block(checkpoint, parts["storage"], head, network)
     name = _institution(parts, head, network)

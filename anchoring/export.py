@@ -217,13 +217,13 @@ def _with_timestamp(home: Home, data: bytes, proved: Proved) -> tuple[bytes, Pro
         return data, proved
     signed: Any = canonical.decode(receipt.strip())
     signed.pop("timestamp")
-    journals = trusted_network(home.settings).journals
-    if signed["size"] > anchored.size or (signed["chain_id"], signed["journals"]) != (anchored.chain_id, "0x" + journals.hex()):
+    network = trusted_network(home.settings)
+    if signed["size"] > anchored.size or (signed["chain_id"], signed["journals"]) != (anchored.chain_id, "0x" + network.journals.hex()):
         return data, proved  # it is of later entries, or of the chain that this one succeeded
     consistency = home.journal.tree.consistency_proof(signed["size"], anchored.size)
     part = {"consistency": consistency, "receipt": canonical.encode(signed), "token": token}
     stamped = container.encode({**json.loads(data), "timestamp": container.plain(part)})
-    return stamped, replace(proved, stamped=verify_evidence(stamped, trusted_network(home.settings)).stamped)
+    return stamped, replace(proved, stamped=verify_evidence(stamped, network).stamped)
 
 
 def _audits(home: Home, size: int) -> Iterator[int]:

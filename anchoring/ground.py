@@ -11,8 +11,8 @@ from anchoring.chain_state import ChainState, collected
 from anchoring.errors import AnchoringError, EvidenceInvalid
 from anchoring.evidence import Anchored, verify_anchor
 from anchoring.network import Network
+from anchoring.proofs import chain_part
 from contracts.layout import checkpoint_slots, institution_slots
-from node import header
 from node.errors import Unconfirmed
 
 Place = tuple[int, int]  # a checkpoint's generation, and its index in that
@@ -35,11 +35,7 @@ def gather(w3: Web3, network: Network, institution: int, name: bytes, place: Pla
     account, meta, root = state.proof(network.journals, checkpoint_slots(institution, last.generation, last.index))
     member, proof = state.proof(network.consortium, [institution_slots(institution).name])
     parts: dict[str, Any] = {
-        "chain": {
-            "after": list(map(header.encode, headers.after)),
-            "before": list(map(header.encode, headers.before)),
-            "header": header.encode(headers.header),
-        },
+        "chain": chain_part(headers),
         "checkpoint": {
             "chain_id": network.chain_id,
             "generation": last.generation,

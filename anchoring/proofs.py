@@ -6,8 +6,8 @@ the name of the link that it was asked to follow, and nothing else. Pure: needs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from anchoring.errors import LinkBroken
 from anchoring.network import Network
@@ -23,6 +23,18 @@ T = TypeVar("T")
 def read_header(raw: bytes) -> header.Header:
     """The header that these bytes encode. Link: header."""
     return checked("header", lambda: header.decode(raw))
+
+
+def read_chain(part: Mapping[str, Any]) -> Headers:
+    """The headers in the part `chain` of a file: a block's, with those that make it count. Link: header."""
+    before, after = (tuple(map(read_header, part[name])) for name in ("before", "after"))
+    return Headers(before, read_header(part["header"]), after)
+
+
+def chain_part(headers: Headers) -> dict[str, Any]:
+    """The part `chain` of a file that holds these headers."""
+    before, after = (list(map(header.encode, listed)) for listed in (headers.before, headers.after))
+    return {"after": after, "before": before, "header": header.encode(headers.header)}
 
 
 def verify_sealed(head: header.Header, network: Network) -> tuple[bytes, ...]:

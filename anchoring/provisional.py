@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from anchoring.link import Link
 from anchoring.receipt import make_provisional, make_receipt
 from ledger.errors import LedgerError
 from ledger.files import write_durably
@@ -40,7 +39,7 @@ def promise(home: Home, place: Callable[[Checkpoint], Path]) -> Path | None:
     return path
 
 
-def complete(home: Home, link: Link) -> Completed:
+def complete(home: Home) -> Completed:
     """Put the receipt in the place of every provisional one whose checkpoint is anchored by now; others wait on."""
     promised, done = _promised(home), Completed([], [])
     for name, (generation, size) in list(promised.items()):
@@ -49,7 +48,7 @@ def complete(home: Home, link: Link) -> Completed:
             continue
         try:
             if checkpoint is not None:  # else it went with its generation
-                _write(Path(name), make_receipt(home.settings, checkpoint, link))
+                _write(Path(name), make_receipt(home.settings, checkpoint, home.keyring.sealing))
                 done.written.append(Path(name))
         except LedgerError as error:
             done.failed.append(error)

@@ -7,7 +7,7 @@ and not anchored yet: it has no block and no time stamp, and proves no more than
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import coincurve
 from eth_hash.auto import keccak
 
 from anchoring.errors import AnchoringError
-from anchoring.link import Link
 from anchoring.network import exact_hex
 from ledger import canonical
 from ledger.errors import WireError
@@ -28,8 +27,8 @@ _MAX_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """One anchored checkpoint as its institution signed it. Hashes and addresses are hex, `time` is the block's, seconds UTC."""
+class _Statement:
+    """What every receipt says of its checkpoint. Root and address are hex."""
 
     chain_id: int
     journals: str
@@ -37,21 +36,21 @@ class Receipt:
     generation: int
     size: int
     root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(_Statement):
+    """One anchored checkpoint as its institution signed it. `block_hash` is hex, `time` is the block's, seconds UTC."""
+
     block: int
     block_hash: str
     time: int
 
 
 @dataclass(frozen=True, slots=True)
-class Provisional:
+class Provisional(_Statement):
     """One sealed checkpoint that waits for its anchor, as its institution signed it. `sealed` in milliseconds since 1970 UTC."""
 
-    chain_id: int
-    journals: str
-    institution: int
-    generation: int
-    size: int
-    root: str
     sealed: int
 
 
@@ -65,26 +64,28 @@ class SignedReceipt:
     token: bytes | None
 
 
-def make_receipt(settings: Settings, checkpoint: Checkpoint, link: Link) -> bytes:
-    """The receipt of an anchored checkpoint: canonical JSON with the signature of the sealing key."""
+def make_receipt(settings: Settings, checkpoint: Checkpoint, key: bytes) -> bytes:
+    """The receipt of an anchored checkpoint: canonical JSON with the signature of the sealing key, 32 bytes."""
     if checkpoint.block is None or checkpoint.block_hash is None or checkpoint.block_time is None:
         raise AnchoringError("a checkpoint that is not anchored has no receipt")
-    receipt = Receipt(
-        settings.chain_id, settings.journals.lower(), settings.institution, checkpoint.generation, checkpoint.size,
-        checkpoint.root.hex(), checkpoint.block, checkpoint.block_hash, checkpoint.block_time,
-    )  # fmt: skip
-    signature = link.sign(_digest(receipt))
-    return canonical.encode({"careseal": _FORMAT, **asdict(receipt), "signature": signature.hex()}) + b"\n"
+    anchor = checkpoint.block, checkpoint.block_hash, checkpoint.block_time
+    return _signed(_FORMAT, Receipt(*_stated(settings, checkpoint), *anchor), key)
 
 
 def make_provisional(settings: Settings, checkpoint: Checkpoint, key: bytes) -> bytes:
-    """The provisional receipt of a sealed checkpoint: canonical JSON with the signature of the sealing key, 32 bytes."""
-    receipt = Provisional(
-        settings.chain_id, settings.journals.lower(), settings.institution, checkpoint.generation, checkpoint.size,
-        checkpoint.root.hex(), checkpoint.time,
-    )  # fmt: skip
+    """The provisional receipt of a sealed checkpoint, likewise."""
+    return _signed(_PROVISIONAL_FORMAT, Provisional(*_stated(settings, checkpoint), checkpoint.time), key)
+
+
+def _stated(settings: Settings, checkpoint: Checkpoint) -> tuple[int, str, int, int, int, str]:
+    """The fields of a `_Statement`."""
+    journals, root = settings.journals.lower(), checkpoint.root.hex()
+    return settings.chain_id, journals, settings.institution, checkpoint.generation, checkpoint.size, root
+
+
+def _signed(form: str, receipt: Receipt | Provisional, key: bytes) -> bytes:
     signature = coincurve.PrivateKey(key).sign_recoverable(_digest(receipt), hasher=None)
-    return canonical.encode({"careseal": _PROVISIONAL_FORMAT, **asdict(receipt), "signature": signature.hex()}) + b"\n"
+    return canonical.encode({"careseal": form, **asdict(receipt), "signature": signature.hex()}) + b"\n"
 
 
 def with_timestamp(receipt: bytes, token: bytes) -> bytes:
@@ -125,8 +126,8 @@ def _parsed(data: bytes) -> SignedReceipt:
         raise ValueError
     signature = exact_hex(values.pop("signature"))
     receipt = kind(**values)
-    for name, expected in kind.__annotations__.items():
-        if type(getattr(receipt, name)).__name__ != expected:
+    for field in fields(kind):
+        if type(getattr(receipt, field.name)).__name__ != field.type:
             raise ValueError
     numbers = (value for value in asdict(receipt).values() if isinstance(value, int))
     if min(numbers) < 0:

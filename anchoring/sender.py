@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from coincurve import PrivateKey
 from eth_account import Account
 from web3 import Web3
 from web3.exceptions import TransactionNotFound, Web3Exception, Web3RPCError
@@ -99,10 +98,6 @@ class Sender:
             if "indexing is in progress" in str(error):
                 return None
             raise
-
-    def sign(self, digest: bytes) -> bytes:
-        """A recoverable secp256k1 signature, 65 bytes, of a 32-byte digest by the sealing key."""
-        return PrivateKey(self._key).sign_recoverable(digest, hasher=None)
 
 
 def first_line(error: Exception) -> str:

@@ -34,7 +34,6 @@ from ledger.files import write_durably
 from ledger.home import Home, Settings, write_settings
 from ledger.journal import Checkpoint
 from ledger.wire import Kind, decode_entry
-from node import header
 from node.confirmation import Headers
 from node.errors import Unconfirmed
 
@@ -47,11 +46,14 @@ def predecessor_part(w3: Web3, network: Network) -> dict[str, Any]:
     headers, state = _ground(w3, network)
     kept: list[Sequence[bytes]] = []
     try:
-        heads_at(Storage(headers.header, _recorded(state, network, kept)), network)
+        heads_at(Storage(headers.header, _recorded(state, kept)), network)
     except LinkBroken as error:
         raise AnchoringError(f"the chain's node does not prove where the journals stand, {error}: use another node") from error
-    text, head = encode_network(network), headers.header
-    part = {"block": head.number, "chain": _chain(headers), "hash": proofs.hash_of(head, network), "network": text, "proofs": kept}
+    head = headers.header
+    part = {
+        "block": head.number, "chain": proofs.chain_part(headers), "hash": proofs.hash_of(head, network),
+        "network": encode_network(network), "proofs": kept,
+    }  # fmt: skip
     verify_predecessor(part)
     return part
 
@@ -66,10 +68,10 @@ def finished(w3: Web3, network: Network, part: Mapping[str, Any]) -> bytes:
     kept: list[Sequence[bytes]] = []
     committed = commitment(part["network"], before.block, before.block_hash)
     try:
-        check_successor(Storage(headers.header, _recorded(state, network, kept)), network, committed, before.heads)
+        check_successor(Storage(headers.header, _recorded(state, kept)), network, committed, before.heads)
     except LinkBroken as error:
         raise AnchoringError(f"the succession is not finished, {error}") from error
-    data = encode_succession({"predecessor": part, "successor": {"chain": _chain(headers), "proofs": kept}})
+    data = encode_succession({"predecessor": part, "successor": {"chain": proofs.chain_part(headers), "proofs": kept}})
     verify_succession(data, network)
     return data
 
@@ -163,18 +165,10 @@ def _ground(w3: Web3, network: Network) -> tuple[Headers, ChainState]:
     return headers, ChainState(w3, network, 0, headers.header)
 
 
-def _recorded(state: ChainState, network: Network, kept: list[Sequence[bytes]]) -> Fetch:
+def _recorded(state: ChainState, kept: list[Sequence[bytes]]) -> Fetch:
     def fetch(address: bytes, slots: Sequence[int]) -> Sequence[Sequence[bytes]]:
         proved = state.proof(address, slots)
         kept.extend(proved)
         return proved
 
     return fetch
-
-
-def _chain(headers: Headers) -> dict[str, Any]:
-    return {
-        "after": list(map(header.encode, headers.after)),
-        "before": list(map(header.encode, headers.before)),
-        "header": header.encode(headers.header),
-    }

@@ -14,9 +14,9 @@ from hashlib import sha256
 from typing import Any
 
 from anchoring import proofs
-from anchoring.container import CHAIN, PROOF, Many, Spec, encode, plain, read_form
+from anchoring.container import CHAIN, MAX_BYTES, PROOF, Many, Spec, encode, is_bounded, plain, read_form
 from anchoring.errors import EvidenceInvalid, LinkBroken, NetworkInvalid
-from anchoring.evidence import Proved, verify_evidence
+from anchoring.evidence import Proved, refusing, verify_evidence
 from anchoring.network import Network, decode_network
 from careseal import read_json
 from contracts.actions import contract_name
@@ -32,12 +32,10 @@ from contracts.layout import (
     predecessor_slot,
 )
 from node import mpt
-from node.confirmation import Headers
 from node.header import Header
 
 VERSION = "succession/1"
 CONTRACT = "succession"  # its name in the consortium's list of contracts
-MAX_BYTES = 1 << 25
 _DOMAIN = b"careseal/v1/predecessor"
 _MAX_PROOFS = 1 << 14
 _SLOTS = 64  # proved in one request, of which nodes take up to 1024
@@ -85,11 +83,15 @@ class Storage:
         for first in range(0, len(slots), _SLOTS):
             part = slots[first : first + _SLOTS]
             account, *nodes = self.fetch(address, part)
-            found = proofs.checked(link, lambda account=account: mpt.verify_account(self.header.state_root, address, account))  # type: ignore[misc]
-            if found.code_hash != code_hash:
-                raise LinkBroken(link, "there is another contract at the address")
-            words += [proofs.read_word(link, found.storage_root, slot, proof) for slot, proof in zip(part, nodes, strict=True)]
+            root = self._root(link, address, code_hash, account)
+            words += [proofs.read_word(link, root, slot, proof) for slot, proof in zip(part, nodes, strict=True)]
         return words
+
+    def _root(self, link: str, address: bytes, code_hash: bytes, proof: Sequence[bytes]) -> bytes:
+        account = proofs.checked(link, lambda: mpt.verify_account(self.header.state_root, address, proof))
+        if account.code_hash != code_hash:
+            raise LinkBroken(link, "there is another contract at the address")
+        return account.storage_root
 
 
 def commitment(network: bytes, block: int, block_hash: bytes) -> bytes:
@@ -139,9 +141,9 @@ def check_successor(storage: Storage, network: Network, committed: bytes, heads:
         if not number:
             raise LinkBroken("successor", f"it dropped institution {head.institution} of the predecessor and its {head.size} entries")
         words = storage.words("successor", network.journals, network.journals_code, checkpoint_slots(number, 0, 0))
-        size, root, _ = proofs.read_checkpoint(*words) if words[0] else (0, b"", 0)
-        if not size:
+        if not words[0]:
             raise LinkBroken("successor", f"the journal of institution {head.institution} of the predecessor did not begin there yet")
+        size, root, _ = proofs.read_checkpoint(*words)
         if (size, root) != (head.size, head.root):
             raise LinkBroken("successor", f"it changed the head of institution {head.institution} of the predecessor")
 
@@ -151,37 +153,31 @@ def verify_succession(data: bytes, successor: Network) -> Predecessor:
     values = _parsed(data)
     before, after = values["predecessor"], values["successor"]
     predecessor = verify_predecessor(before)
-    try:
-        headers = read_chain(after["chain"])
+    with refusing():
+        headers = proofs.read_chain(after["chain"])
         proofs.confirm(headers, successor)
         proved = iter(after["proofs"])
         committed = commitment(before["network"], predecessor.block, predecessor.block_hash)
         check_successor(Storage(headers.header, given(proved)), successor, committed, predecessor.heads)
         if next(proved, None) is not None:
             raise LinkBroken("container", "it holds a proof that proves nothing")
-    except EvidenceInvalid:
-        raise
-    except LinkBroken as error:
-        raise EvidenceInvalid(error.link, error.message) from error
     return predecessor
 
 
 def verify_predecessor(part: Mapping[str, Any]) -> Predecessor:
     """What a file says of the predecessor, proved from the predecessor's own network file. EvidenceInvalid."""
     try:
-        network, headers = decode_network(part["network"]), read_chain(part["chain"])
+        network = decode_network(part["network"])
+    except NetworkInvalid as error:
+        raise EvidenceInvalid("predecessor", "its network file is none") from error
+    with refusing():
+        headers = proofs.read_chain(part["chain"])
         proofs.confirm(headers, network)
         proved = iter(part["proofs"])
         heads = heads_at(Storage(headers.header, given(proved)), network)
         digest = proofs.hash_of(headers.header, network)
         if (headers.header.number, digest) != (part["block"], part["hash"]) or next(proved, None) is not None:
             raise LinkBroken("predecessor", "its last block is not the one that is proved, or a proof proves nothing")
-    except NetworkInvalid as error:
-        raise EvidenceInvalid("predecessor", "its network file is none") from error
-    except EvidenceInvalid:
-        raise
-    except LinkBroken as error:
-        raise EvidenceInvalid(error.link, error.message) from error
     return Predecessor(network, part["block"], part["hash"], heads)
 
 
@@ -221,12 +217,6 @@ def given(listed: Iterator[Sequence[bytes]]) -> Fetch:
     return fetch
 
 
-def read_chain(part: Mapping[str, Any]) -> Headers:
-    """A block's header with those that make it count. Link: header."""
-    before, after = (tuple(map(proofs.read_header, part[name])) for name in ("before", "after"))
-    return Headers(before, proofs.read_header(part["header"]), after)
-
-
 def encode_succession(parts: Mapping[str, object]) -> bytes:
     """The bytes of a succession file; of one that is not finished, where the part `successor` is missing."""
     return encode({"careseal": VERSION, **{name: plain(part) for name, part in parts.items()}})
@@ -251,6 +241,8 @@ def _loaded(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise EvidenceInvalid("container", f"larger than {MAX_BYTES} bytes")
     try:
+        if not is_bounded(data.removesuffix(b"\n")):
+            raise ValueError
         values = read_json(data)
         whole = isinstance(values, dict) and encode(values) == data
     except (ValueError, TypeError) as error:

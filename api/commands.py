@@ -311,10 +311,10 @@ def seal_command(
         if tsa or no_tsa:
             declare(opened_home, tsa or ())
         connection = linked(opened_home, secret)
-        with promising(opened_home, receipt, as_json=as_json), sealed(opened_home, connection, _now_ms(), rows) as (link, done):
-            tell_completed(opened_home, link, as_json=as_json)
+        with promising(opened_home, receipt, as_json=as_json), sealed(opened_home, connection, _now_ms(), rows) as (_link, done):
+            tell_completed(opened_home, as_json=as_json)
             checkpoint = done.latest
-            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
+            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, opened_home.keyring.sealing)
         # The chain is closed while a TSA is waited for: others may use it.
         stamping = written = None
         if checkpoint is not None and signed is not None:

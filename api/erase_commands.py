@@ -143,6 +143,6 @@ def _say(made: Mapping[str, Any], kit: Path | None, spoken: str | None) -> None:
 
 
 def _say_kit(kit: Path | None, spoken: str | None) -> None:
-    say_kit(kit, spoken)
     if kit is not None:
+        say_kit(kit, spoken)
         say("older backups open no keys any more, but with an older kit they would: make a new backup, and destroy the older kits")

@@ -126,12 +126,11 @@ def app() -> typer.Typer:
         from anchoring.evidence_main import read_evidence, shown
         from anchoring.journal_scan import scan_journal
         from anchoring.succession import verify_across
-        from api.succeed_commands import read_successions
 
         trusted, data = read_trusted(network), read_evidence(file)
         if is_receipts(data):
             return _show_receipts(verify_receipts(data, trusted), as_json)
-        proved = verify_across(data, trusted, read_successions(succession))
+        proved = verify_across(data, trusted, [read_evidence(given) for given in succession or ()])
         later = None if journal is None else scan_journal(journal, proved)
         stamp = checked_stamp(proved, tsa_cert or [])
         if as_json:

@@ -35,10 +35,8 @@ def write_new_kit(home: Home, settings: Settings, keyring: Keyring, path: Path |
     return target
 
 
-def say_kit(kit: Path | None, spoken: str | None) -> None:
+def say_kit(kit: Path, spoken: str | None) -> None:
     """Tell where a new kit lies, and its passphrase where one was made up."""
-    if kit is None:
-        return
     say("new recovery kit: {kit} - keep it away from this machine, and destroy every older one", kit=kit)
     if spoken:
         say("recovery passphrase, shown this once: {passphrase}", passphrase=spoken)

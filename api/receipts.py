@@ -14,7 +14,6 @@ from ledger.errors import LedgerError
 from ledger.files import write_durably
 
 if TYPE_CHECKING:
-    from anchoring.link import Link
     from anchoring.stamping import Stamping
     from anchoring.timestamp import Stamp
     from anchoring.verify import Stamped
@@ -53,11 +52,11 @@ def promising(home: Home, path: Path | None, *, as_json: bool) -> Iterator[None]
         raise
 
 
-def tell_completed(home: Home, link: Link, *, as_json: bool) -> None:
+def tell_completed(home: Home, *, as_json: bool) -> None:
     """Put receipts in the places of provisional ones, and tell."""
     from anchoring.provisional import complete
 
-    done = complete(home, link)
+    done = complete(home)
     for path in done.written if not as_json else ():
         say("receipt: {path} is no longer provisional", path=path)
     for error in done.failed:

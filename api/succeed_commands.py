@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anchoring.evidence_main import read_evidence
 from api.console import print_json, say
 from api.evidence_commands import read_trusted
 from api.kit import say_kit, write_new_kit
@@ -80,7 +81,7 @@ def succession(
     from anchoring.succession import read_unfinished
     from node.client import connect
 
-    trusted, part = read_trusted(network), read_unfinished(_read(file))
+    trusted, part = read_trusted(network), read_unfinished(read_evidence(file))
     with connect(rpc, None, time.time) as w3, one_line_errors():
         missing = _finish(file, w3, trusted, part)
     if as_json:
@@ -91,11 +92,6 @@ def succession(
         raise typer.Exit(1)
 
 
-def read_successions(files: list[Path] | None) -> list[bytes]:
-    """The bytes of succession files. LedgerError where one cannot be read."""
-    return [_read(file) for file in files or ()]
-
-
 def _predecessor(home: Home, file: Path, secret: bytes) -> Mapping[str, Any]:
     """What the file says of the predecessor; made of the home's chain, and written, where there is no file yet."""
     from anchoring.succeeding import predecessor_part
@@ -103,7 +99,7 @@ def _predecessor(home: Home, file: Path, secret: bytes) -> Mapping[str, Any]:
     from api.commands import linked
 
     if file.exists():
-        return read_unfinished(_read(file))
+        return read_unfinished(read_evidence(file))
     with linked(home, secret) as link:
         part = predecessor_part(link.w3, link.network)
     _write(file, encode_succession({"predecessor": part}))
@@ -126,16 +122,6 @@ def _say_finished(file: Path, missing: str | None) -> None:
     if missing is None:
         return say("{file}: finished; it leads from the successor's network file to the predecessor's", file=file)
     return say("{file}: {missing}", file=file, missing=missing)
-
-
-def _read(file: Path) -> bytes:
-    from anchoring.succession import MAX_BYTES
-
-    try:
-        with file.open("rb") as source:
-            return source.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise LedgerError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _write(file: Path, data: bytes) -> None:

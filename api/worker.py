@@ -100,9 +100,9 @@ def _round(home: Path, passphrase_file: Path | None, pace: _Pace, known: _Known,
     with Home.open(home, lambda: secret) as opened_home:
         connection = linked(opened_home, secret)
         with promising(opened_home, None, as_json=as_json), sealed(opened_home, connection, now, quiet) as (link, done):
-            tell_completed(opened_home, link, as_json=as_json)
+            tell_completed(opened_home, as_json=as_json)
             checkpoint = done.latest if opened_home.settings.tsa and is_due(opened_home, now / 1000, pace.stamps) else None
-            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, link)
+            signed = None if checkpoint is None else make_receipt(opened_home.settings, checkpoint, opened_home.keyring.sealing)
             part = next_part(opened_home, pace.every, pace.whole, now / 1000)
             verified = verify(opened_home, link, part.scope, time.time(), max_lag=pace.lag)
             finish(opened_home, part, now / 1000)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import rlp
 from world import PASSPHRASE, World
 
 from anchoring import pilot
@@ -46,6 +49,20 @@ def free_ports(count: int) -> int:
                     probe.bind(("127.0.0.1", port))
             return first
     raise AssertionError("no free ports")
+
+
+def heads_after_import(folder: Path, genesis: dict, stored) -> str:
+    """The hashes of block 0 and of the head, as a geth shows them that was given this genesis and imported these blocks of a store."""
+    bodies = [[rlp.decode(raw) if raw[0] >= 0xC0 else raw for raw in block.transactions] for block in stored[1:]]
+    blocks = [rlp.encode([rlp.decode(block.header), body, []]) for block, body in zip(stored[1:], bodies, strict=True)]
+    (folder / "genesis.json").write_text(json.dumps(genesis))
+    (folder / "blocks.rlp").write_bytes(b"".join(blocks))
+    geth = [found_geth(), "--datadir", str(folder / "geth"), "--verbosity", "2"]
+    for arguments in (["init", str(folder / "genesis.json")], ["import", str(folder / "blocks.rlp")]):
+        subprocess.run([*geth, *arguments], check=True, capture_output=True, timeout=60)
+    offline = ["--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0", "--ipcdisable"]
+    script = "eth.getBlock(0).hash + eth.getBlock('latest').hash"
+    return subprocess.run([*geth, *offline, "--exec", script, "console"], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 class GethNetwork:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import coincurve
+import forked
 from shown_chains import FORKS
 
 from node import clique, execution, qbft, strict_rlp, transactions
@@ -97,6 +99,14 @@ class LiveQbft(ReadRpc):
         while self.validators == before:
             self.vote = [account, b"\xff" if add else b""]
             self.seal()
+
+    def found(self, url: str, folder: Path, name: str = "network.json") -> Path:
+        """Found a consortium at the node, and return its network file, which lies in the folder beside `genesis.json`."""
+        (folder / "genesis.json").write_text(json.dumps(self.genesis))
+        arguments = ("--genesis", folder / "genesis.json", "--rpc", url, "--json")
+        founded = forked.here("network", "found", folder / name, *arguments, environment={})
+        assert founded.code == 0, founded
+        return folder / name
 
     @contextmanager
     def running(self):

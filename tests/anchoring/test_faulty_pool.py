@@ -201,6 +201,7 @@ def test_a_number_that_another_process_used_for_the_same_checkpoint_is_success(s
 
     pool._take = another_was_first
     sealed.ok("seal")
+    assert len(pool.sent) == 1
 
 
 def test_numbers_that_are_taken_again_and_again_end_in_an_error(sealed, pool):

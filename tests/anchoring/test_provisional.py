@@ -21,10 +21,7 @@ def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("provisional")
     made = LiveQbft(folder / "chain", forked.fast_time)
     with made.running() as url:
-        (folder / "genesis.json").write_text(json.dumps(made.genesis))
-        arguments = ("--genesis", folder / "genesis.json", "--rpc", url)
-        assert forked.here("network", "found", folder / "network.json", *arguments, environment={}).code == 0
-        yield made, url, folder / "network.json"
+        yield made, url, made.found(url, folder)
 
 
 @pytest.fixture

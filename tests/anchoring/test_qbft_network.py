@@ -18,11 +18,7 @@ def chain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qbft")
     made = LiveQbft(folder / "chain", forked.fast_time)
     with made.running() as url:
-        (folder / "genesis.json").write_text(json.dumps(made.genesis))
-        founded = forked.here(
-            "network", "found", folder / "network.json", "--genesis", folder / "genesis.json", "--rpc", url, "--json", environment={}
-        )  # fmt: skip
-        assert founded.code == 0, founded
+        made.found(url, folder)
         yield made, url, folder
 
 

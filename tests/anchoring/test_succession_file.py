@@ -12,13 +12,12 @@ import pytest
 from live_qbft import CHAIN_ID, LiveQbft
 from world import World
 
-from anchoring import succeeding
-from anchoring.container import encode
+from anchoring import proofs, succeeding
+from anchoring.container import MAX_BYTES, encode
 from anchoring.errors import AnchoringError, EvidenceInvalid, LinkBroken
 from anchoring.link import Link
 from anchoring.network import institution_name, read_network
 from anchoring.succession import (
-    MAX_BYTES,
     Storage,
     check_successor,
     commitment,
@@ -47,7 +46,7 @@ class Moved:
         self.old.write_bytes((self.first.home / "network.json").read_bytes())
         self.evidence = folder / "before.json"
         self.first.ok("evidence export", "visit", "1", "-o", self.evidence)
-        self.file, self.network, self.folder = folder / "succession.json", folder / "network.json", folder
+        self.file = folder / "succession.json"
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +55,13 @@ def moved(tmp_path_factory):
     made = Moved(folder)
     chain = LiveQbft(folder / "qbft", forked.fast_time)
     with chain.running() as url:
-        (folder / "genesis.json").write_text(json.dumps(chain.genesis))
-        assert forked.here("network", "found", made.network, "--genesis", folder / "genesis.json", "--rpc", url, environment={}).code == 0
-        made.url = url
+        made.url, made.network = url, chain.found(url, folder)
         arguments = ("--network", made.network, "--chain", url)
         made.one = made.first.ok("network succeed", made.file, *arguments, "--json").json
         made.unfinished = made.file.read_bytes()
         made.two = made.second.ok("network succeed", made.file, *arguments, "--json").json
         made.first.chain = made.second.chain = url
+        made.first.moved = made.second.moved = True
         yield made
 
 
@@ -127,8 +125,8 @@ def crafted(url, network, part):
         before = verify_predecessor(part)
         committed = commitment(part["network"], before.block, before.block_hash)
         with pytest.raises(LinkBroken):
-            check_successor(Storage(headers.header, succeeding._recorded(state, network, kept)), network, committed, before.heads)
-        return encode_succession({"predecessor": part, "successor": {"chain": succeeding._chain(headers), "proofs": kept}})
+            check_successor(Storage(headers.header, succeeding._recorded(state, kept)), network, committed, before.heads)
+        return encode_succession({"predecessor": part, "successor": {"chain": proofs.chain_part(headers), "proofs": kept}})
 
 
 def test_a_successor_that_drops_or_changes_a_head_is_refused_by_verification(moved, tmp_path):
@@ -136,10 +134,7 @@ def test_a_successor_that_drops_or_changes_a_head_is_refused_by_verification(mov
     heads = {head.institution: head for head in verify_predecessor(part).heads.values()}
     chain = LiveQbft(tmp_path / "qbft", forked.fast_time)
     with chain.running() as url:
-        (tmp_path / "genesis.json").write_text(json.dumps(chain.genesis))
-        arguments = ("--genesis", tmp_path / "genesis.json", "--rpc", url)
-        assert forked.here("network", "found", tmp_path / "network.json", *arguments, environment={}).code == 0
-        network = read_network(tmp_path / "network.json")
+        network = read_network(chain.found(url, tmp_path))
         with connect(url, None, forked.fast_time) as w3:
             links = [Link(w3, network, 0, bytes([number]) * 32) for number in (91, 92)]
             for name, link in zip((b"First Hospital", b"Second Hospital"), links, strict=True):
@@ -197,8 +192,8 @@ def test_whatever_is_changed_is_refused(moved):
         with pytest.raises(EvidenceInvalid):
             verify_succession(encode(changed(values, path, edited)), network)
     for part in ("predecessor", "successor"):
-        proofs = values[part]["proofs"]
-        for other in (proofs[:-1], [*proofs, proofs[0]], proofs[::-1], [*proofs[1:], proofs[0]]):
+        listed = values[part]["proofs"]
+        for other in (listed[:-1], [*listed, listed[0]], listed[::-1], [*listed[1:], listed[0]]):
             with pytest.raises(EvidenceInvalid):
                 verify_succession(encode(changed(values, (part, "proofs"), lambda _, other=other: other)), network)
     for data in (b"", b"[]", b"{}", moved.file.read_bytes()[:-9], b" " * (MAX_BYTES + 1), moved.evidence.read_bytes()):
@@ -218,17 +213,15 @@ def test_a_file_of_another_successor_is_refused(moved):
 def test_new_contracts_on_the_same_chain_succeed_the_old_ones(tmp_path):
     chain = LiveQbft(tmp_path / "qbft", forked.fast_time)
     with chain.running() as url:
-        (tmp_path / "genesis.json").write_text(json.dumps(chain.genesis))
-        for name in ("old", "new"):
-            arguments = ("--genesis", tmp_path / "genesis.json", "--rpc", url)
-            assert forked.here("network", "found", tmp_path / f"{name}.json", *arguments, environment={}).code == 0
+        old, new = (chain.found(url, tmp_path, f"{name}.json") for name in ("old", "new"))
         world = World(tmp_path / "w", chain=None)
         world.folder.mkdir()
-        world.chain, world.more = url, ("--chain", url, "--network", tmp_path / "old.json", "--mirror", world.mirror)
+        world.chain, world.more = url, ("--chain", url, "--network", old, "--mirror", world.mirror)
         world.init().attach().ok("seal")
         world.ok("evidence export", "visit", "1", "-o", tmp_path / "before.json")
-        file, trusted = tmp_path / "succession.json", ("--network", tmp_path / "new.json")
+        file, trusted = tmp_path / "succession.json", ("--network", new)
         assert world.ok("network succeed", file, *trusted, "--chain", url, "--json").json["missing"] is None
+        world.moved = True
         world.change((("INSERT INTO visit VALUES (71, 'p7', 'under new contracts')",),))
         world.ok("seal")
         world.check(counted=False)

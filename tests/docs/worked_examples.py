@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,7 +14,6 @@ from eth_hash.auto import keccak
 from web3 import Web3
 
 from anchoring.journal_export import note_key
-from anchoring.link import Link
 from anchoring.log_folder import origin
 from anchoring.network import institution_name
 from anchoring.note import LogCheckpoint, sign, verifier_of
@@ -220,10 +218,9 @@ def _chain() -> Iterable[tuple[str, object]]:
 def _receipt() -> Iterable[tuple[str, object]]:
     settings = Settings("First Hospital", "00" * 16, "chain", 1000001, "0x" + "22" * 20, "0x" + "33" * 20, 1)
     checkpoint = Checkpoint(0, 3, _root(3), TIME, "0x" + "44" * 32, 9, "0x" + "55" * 32, 1767225601)
-    signer = SimpleNamespace(_key=SEALING_KEY, sign=lambda digest: Link.sign(SimpleNamespace(_key=SEALING_KEY), digest))  # type: ignore[arg-type]
     yield "sealing key", SEALING_KEY
     yield "its account", keccak(PrivateKey(SEALING_KEY).public_key.format(compressed=False)[1:])[12:]
-    receipt = make_receipt(settings, checkpoint, signer)  # type: ignore[arg-type]
+    receipt = make_receipt(settings, checkpoint, SEALING_KEY)
     yield "receipt", receipt.decode().rstrip("\n")
     yield "digest that a time stamp of it covers", stamped_digest(receipt)
     yield "request for that, with nonce 258", encode_request(stamped_digest(receipt), 258)

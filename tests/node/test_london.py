@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from itertools import pairwise
 
@@ -13,7 +12,7 @@ from assembled import BURN, CHAIN_ID, SEALER_KEY, STORE, VANISH, WITNESS, Sender
 from eth.vm.forks.london.transactions import LondonTransactionBuilder as Builder
 from eth_account import Account
 from eth_utils import keccak, to_checksum_address
-from geth_network import needs_geth
+from geth_network import heads_after_import, needs_geth
 
 from node import clique, execution
 from node.errors import ExportInvalid
@@ -23,7 +22,6 @@ from node.genesis import Rules, rules_of
 from node.given import transactions_of
 from node.header import EMPTY_UNCLES_HASH, Header, encode
 from node.networks.geth import FORKS
-from node.networks.running import found_geth
 from node.rpc import ReadRpc
 from node.walk import Step, Walk
 
@@ -111,17 +109,8 @@ def rlp_address(nonce: int) -> bytes:
 def test_geth_accepts_every_block_and_reaches_the_same_head(tmp_path, make):
     made = make(tmp_path / "chain")
     stored = [made.chain.store.block(number) for number in range(made.chain.head.number + 1)]
-    (tmp_path / "genesis.json").write_text(json.dumps(made.genesis))
-    bodies = [[rlp.decode(raw) if raw[0] >= 0xC0 else raw for raw in block.transactions] for block in stored]
-    blocks = [rlp.encode([rlp.decode(block.header), body, []]) for block, body in zip(stored, bodies, strict=True)]
-    (tmp_path / "blocks.rlp").write_bytes(b"".join(blocks[1:]))
-    geth = [found_geth(), "--datadir", str(tmp_path / "geth"), "--verbosity", "2"]
-    for arguments in (["init", str(tmp_path / "genesis.json")], ["import", str(tmp_path / "blocks.rlp")]):
-        subprocess.run([*geth, *arguments], check=True, capture_output=True, timeout=60)
-    offline = ["--nodiscover", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0", "--ipcdisable"]
-    script = "eth.getBlock(0).hash + eth.getBlock('latest').hash"
-    shown = subprocess.run([*geth, *offline, "--exec", script, "console"], check=True, capture_output=True, text=True, timeout=60)
-    assert f"0x{stored[0].hash.hex()}0x{stored[-1].hash.hex()}" in shown.stdout
+    heads = heads_after_import(tmp_path, made.genesis, stored)
+    assert f"0x{stored[0].hash.hex()}0x{stored[-1].hash.hex()}" in heads
     made.chain.close()
 
 
