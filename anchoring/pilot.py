@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from anchoring.network import NETWORK
+from anchoring.network import NETWORK, Network, read_network
 from node.errors import EngineFailed
 from node.networks.plan import Member, Plan, read_plan
 from node.networks.running import STOP_SECONDS, Ipc, check_geth, found_geth
@@ -35,7 +35,7 @@ class NodeState:
 
 
 def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequence[int] = ()) -> Plan:
-    """Start the nodes that do not run yet, of `only` or of all members, and wait until all answer and the consortium is founded.
+    """Start the nodes that do not run yet, of `only` or of all members, and wait until all answer, and have the founded consortium.
 
     `program` is the command that runs one node, to which folder and member are added; it gets the passphrase on its standard input.
     EngineFailed with the last words of a node that ended; then those that this call started are stopped again.
@@ -52,7 +52,7 @@ def start(network: Path, program: Sequence[str], passphrase: bytes, only: Sequen
     started = [(member, _spawn(network, member, program, passphrase, founding and member.number == founder)) for member in idle]
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not all(runs(network / member.folder) for member in chosen) or (founding and not (network / NETWORK).exists()):
+        while not all(runs(network / member.folder) for member in chosen) or (founding and not _founded(network, chosen)):
             for member, process in started:
                 if process.poll() is not None:
                     raise EngineFailed(f"the node of {member.name} did not start: {_last_line(network / member.folder / 'run.log')}")
@@ -112,6 +112,22 @@ def _spawn(network: Path, member: Member, program: Sequence[str], passphrase: by
     with suppress(BrokenPipeError), process.stdin as pipe:
         pipe.write(passphrase)
     return process
+
+
+def _founded(network: Path, members: Sequence[Member]) -> bool:
+    """Whether the consortium's network file is there, and every node has the block that it trusts: one that lags knows no contracts."""
+    if not (network / NETWORK).exists():
+        return False
+    trusted = read_network(network / NETWORK)
+    return all(_has_trusted(network / member.folder, trusted) for member in members)
+
+
+def _has_trusted(own: Path, trusted: Network) -> bool:
+    found = runs(own)
+    with suppress(EngineFailed):
+        block = Ipc(found.ipc).ask("eth_getBlockByNumber", hex(trusted.block), False) if found else None
+        return block is not None and block.get("hash") == "0x" + trusted.block_hash.hex()
+    return False
 
 
 def _check_ports(member: Member) -> None:
